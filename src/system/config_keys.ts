@@ -1,0 +1,38 @@
+import { suggest } from "./suggest.ts";
+import { formatKeyPath, keyLocation, type TomlSource } from "./toml_file.ts";
+
+/**
+ * Every key that may stand at the top of `config.toml`. Server and commander read the same file, so both know all of
+ * them: a key of the other role is not a typo.
+ */
+export const CONFIG_KEYS = [
+  "address",
+  "allow_non_routable_ips",
+  "blocklist_dir",
+  "commander_state_dir",
+  "config_dir",
+  "ips",
+  "keys",
+  "max_clock_skew_seconds",
+  "max_leases",
+  "max_packet_age_seconds",
+  "max_requests_per_second",
+  "max_requests_per_second_global",
+  "socket_dir",
+  "socket_group",
+  "socket_user",
+  "status_file",
+] as const;
+
+/** Keys of older ruroco versions that mean nothing any more and must not be complained about. */
+export const IGNORED_CONFIG_KEYS = ["ntp"] as const;
+
+/** One warning per key at the top of `config.toml` that no role knows, with what was probably meant. */
+export function unknownKeyWarnings(source: TomlSource): string[] {
+  const known = new Set<string>([...CONFIG_KEYS, ...IGNORED_CONFIG_KEYS]);
+  return Object.keys(source.table).filter((key) => !known.has(key)).map((key) => {
+    const meant = suggest(key, CONFIG_KEYS);
+    return `${keyLocation(source, [key])}: ${formatKeyPath([key])}: unknown key, ignored` +
+      (meant === undefined ? "" : ` (did you mean ${meant}?)`);
+  });
+}

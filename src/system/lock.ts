@@ -1,0 +1,52 @@
+import { Failure } from "./failure.ts";
+
+const POLL_MIN_MS = 2;
+const POLL_MAX_MS = 20;
+
+export interface LockOptions {
+  /** How long another holder is waited for; 0 tries once. */
+  timeoutMs: number;
+  /** What to do when the lock is held, for the hint of the failure. */
+  hint?: string;
+}
+
+/**
+ * Takes an exclusive flock on the file at `path` (created 0600 when missing) and holds it until it is disposed of or
+ * the process dies, by whatever cause: the kernel gives it back.
+ *
+ * The file is never removed: whoever did that would let a second process lock a new file of the same name while the
+ * first still holds the old one.
+ *
+ * @throws {Failure} naming `path` when it cannot be opened, or is still held by another after `timeoutMs`
+ */
+export async function acquireLock(path: string, options: LockOptions): Promise<Disposable> {
+  const file = await openLockFile(path);
+  try {
+    const deadlineMs = performance.now() + options.timeoutMs;
+    while (!(await file.tryLock(true))) {
+      const remainingMs = deadlineMs - performance.now();
+      if (remainingMs <= 0) {
+        throw new Failure(
+          `could not lock ${path}: another process holds it` +
+            (options.timeoutMs > 0 ? `, waited ${options.timeoutMs} ms` : ""),
+          { hint: options.hint },
+        );
+      }
+      // Random, so that a crowd of waiters does not wake in step.
+      const pauseMs = POLL_MIN_MS + Math.random() * (POLL_MAX_MS - POLL_MIN_MS);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, remainingMs)));
+    }
+  } catch (error) {
+    file.close();
+    throw error instanceof Failure ? error : new Failure(`could not lock ${path}`, { cause: error });
+  }
+  return file;
+}
+
+async function openLockFile(path: string): Promise<Deno.FsFile> {
+  try {
+    return await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
+  } catch (error) {
+    throw new Failure(`could not open the lock file ${path}`, { cause: error });
+  }
+}

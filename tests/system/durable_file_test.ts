@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import {
+  type FileLayer,
+  type FileLayerSync,
+  folderOf,
+  type OpenFile,
+  type OpenFileSync,
+  removeStaleTemporaries,
+  replaceFile,
+  systemFiles,
+  systemFilesSync,
+  writeFileDurably,
+  writeFileDurablySync,
+} from "../../src/system/durable_file.ts";
+import { describeError, Failure } from "../../src/system/failure.ts";
+
+const OLD = new TextEncoder().encode("old content");
+const NEW = new TextEncoder().encode("new content that is longer");
+const STEPS = ["createNew", "write", "sync", "rename", "syncFolder"] as const;
+type Step = typeof STEPS[number];
+
+/** Fails at one step as a broken disk would; remembers the steps that were reached. */
+class FaultyFiles implements FileLayer {
+  readonly reached: string[] = [];
+  readonly #failAt: Step | undefined;
+  readonly #bytesPerWrite: number;
+
+  constructor(failAt: Step | undefined, bytesPerWrite = Infinity) {
+    this.#failAt = failAt;
+    this.#bytesPerWrite = bytesPerWrite;
+  }
+
+  #step(step: Step): void {
+    this.reached.push(step);
+    if (step === this.#failAt) throw new Error(`Input/output error at ${step}`);
+  }
+
+  async createNew(path: string, mode: number): Promise<OpenFile> {
+    this.#step("createNew");
+    const file = await systemFiles.createNew(path, mode);
+    return {
+      write: (bytes: Uint8Array): Promise<number> => {
+        this.#step("write");
+        return file.write(bytes.subarray(0, this.#bytesPerWrite));
+      },
+      sync: (): Promise<void> => {
+        this.#step("sync");
+        return file.sync();
+      },
+      close: (): void => file.close(),
+    };
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    this.#step("rename");
+    return systemFiles.rename(from, to);
+  }
+
+  syncFolder(path: string): Promise<void> {
+    this.#step("syncFolder");
+    return systemFiles.syncFolder(path);
+  }
+
+  remove(path: string): Promise<void> {
+    return systemFiles.remove(path);
+  }
+
+  readFile(path: string): Promise<Uint8Array> {
+    return systemFiles.readFile(path);
+  }
+}
+
+/** The same faults for the synchronous layer. */
+function faultyFilesSync(failAt: Step): FileLayerSync {
+  function step(name: Step): void {
+    if (name === failAt) throw new Error(`Input/output error at ${name}`);
+  }
+  return {
+    createNew(path: string, mode: number): OpenFileSync {
+      step("createNew");
+      const file = systemFilesSync.createNew(path, mode);
+      return {
+        write(bytes: Uint8Array): number {
+          step("write");
+          return file.write(bytes);
+        },
+        sync(): void {
+          step("sync");
+          file.sync();
+        },
+        close: (): void => file.close(),
+      };
+    },
+    rename(from: string, to: string): void {
+      step("rename");
+      systemFilesSync.rename(from, to);
+    },
+    syncFolder(path: string): void {
+      step("syncFolder");
+      systemFilesSync.syncFolder(path);
+    },
+    remove: systemFilesSync.remove,
+  };
+}
+
+async function withFolder(test: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "postern-durable-" });
+  try {
+    await test(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function names(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
+}
+
+for (const step of STEPS) {
+  Deno.test(`writeFileDurably() leaves no half-written file when ${step} fails`, async () => {
+    await withFolder(async (folder) => {
+      const path = `${folder}/state`;
+      await Deno.writeFile(path, OLD);
+      await assert.rejects(
+        writeFileDurably(path, NEW, { files: new FaultyFiles(step) }),
+        (e: unknown) =>
+          e instanceof Failure && e.message.includes(path) && describeError(e).includes(`error at ${step}`),
+      );
+      // Only the fsync of the folder comes after the rename: the whole new content is there, and the error says
+      // that it must not be relied on.
+      assert.deepEqual(await Deno.readFile(path), step === "syncFolder" ? NEW : OLD);
+      assert.deepEqual(names(folder), ["state"]);
+    });
+  });
+
+  Deno.test(`writeFileDurablySync() leaves no half-written file when ${step} fails`, async () => {
+    await withFolder(async (folder) => {
+      const path = `${folder}/state`;
+      await Deno.writeFile(path, OLD);
+      assert.throws(
+        () => writeFileDurablySync(path, NEW, { files: faultyFilesSync(step) }),
+        (e: unknown) => e instanceof Failure && e.message.includes(path),
+      );
+      assert.deepEqual(await Deno.readFile(path), step === "syncFolder" ? NEW : OLD);
+      assert.deepEqual(names(folder), ["state"]);
+    });
+  });
+}
+
+Deno.test("writeFileDurably() goes through all five steps in order and survives short writes", async () => {
+  await withFolder(async (folder) => {
+    const files = new FaultyFiles(undefined, 20);
+    await writeFileDurably(`${folder}/state`, NEW, { files });
+    assert.deepEqual(files.reached, ["createNew", "write", "write", "sync", "rename", "syncFolder"]);
+    assert.deepEqual(await Deno.readFile(`${folder}/state`), NEW);
+  });
+});
+
+Deno.test("replaceFile() is atomic but never waits for the disk", async () => {
+  await withFolder(async (folder) => {
+    const files = new FaultyFiles(undefined);
+    await replaceFile(`${folder}/status`, NEW, { mode: 0o644, files });
+    assert.deepEqual(files.reached, ["createNew", "write", "rename"]);
+    assert.deepEqual(names(folder), ["status"]);
+  });
+});
+
+Deno.test("writeFileDurably() does not loop when the file system takes no more bytes", async () => {
+  await withFolder(async (folder) => {
+    await assert.rejects(
+      writeFileDurably(`${folder}/state`, NEW, { files: new FaultyFiles(undefined, 0) }),
+      (e: unknown) => describeError(e).includes("accepted no more bytes"),
+    );
+    assert.deepEqual(names(folder), []);
+  });
+});
+
+Deno.test("writeFileDurably() sets the exact mode, private unless asked", async () => {
+  await withFolder(async (folder) => {
+    await writeFileDurably(`${folder}/private`, NEW);
+    await writeFileDurably(`${folder}/public`, NEW, { mode: 0o666 });
+    writeFileDurablySync(`${folder}/sync`, NEW, { mode: 0o640 });
+    assert.equal(((await Deno.stat(`${folder}/private`)).mode ?? 0) & 0o777, 0o600);
+    assert.equal(((await Deno.stat(`${folder}/public`)).mode ?? 0) & 0o777, 0o666);
+    assert.equal(((await Deno.stat(`${folder}/sync`)).mode ?? 0) & 0o777, 0o640);
+  });
+});
+
+Deno.test("writeFileDurably() names the path when the folder is missing", async () => {
+  await assert.rejects(
+    writeFileDurably("/nonexistent/state", NEW),
+    (e: unknown) => e instanceof Failure && e.message.includes("/nonexistent/state"),
+  );
+});
+
+Deno.test("removeStaleTemporaries() removes what a killed writer of this file left, and nothing else", async () => {
+  await withFolder(async (folder) => {
+    for (const name of ["state", ".state.0011.tmp", ".other.0011.tmp", ".state.keep"]) {
+      await Deno.writeFile(`${folder}/${name}`, OLD);
+    }
+    await removeStaleTemporaries(`${folder}/state`);
+    assert.deepEqual(names(folder), [".other.0011.tmp", ".state.keep", "state"]);
+  });
+});
+
+Deno.test("folderOf() gives the folder of absolute, relative and bare paths", () => {
+  assert.equal(folderOf("/a/b"), "/a");
+  assert.equal(folderOf("/a"), "/");
+  assert.equal(folderOf("a/b/c"), "a/b");
+  assert.equal(folderOf("a"), ".");
+});
+
+Deno.test({
+  name: "writeFileDurably() on a full disk keeps the old content (needs root to mount a tmpfs)",
+  ignore: Deno.uid() !== 0,
+  async fn(): Promise<void> {
+    await withFolder(async (folder) => {
+      const mount = await new Deno.Command("mount", {
+        args: ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
+        stdout: "null",
+        stderr: "piped",
+      }).output();
+      assert.ok(mount.success, new TextDecoder().decode(mount.stderr));
+      try {
+        const path = `${folder}/state`;
+        await writeFileDurably(path, OLD);
+        await assert.rejects(
+          writeFileDurably(path, new Uint8Array(1 << 20)),
+          (e: unknown) => e instanceof Failure && describeError(e).includes("No space left"),
+        );
+        assert.deepEqual(await Deno.readFile(path), OLD);
+        assert.deepEqual(names(folder), ["state"]);
+      } finally {
+        await new Deno.Command("umount", { args: [folder] }).output();
+      }
+    });
+  },
+});

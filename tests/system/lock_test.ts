@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { Failure } from "../../src/system/failure.ts";
+import { acquireLock } from "../../src/system/lock.ts";
+
+async function spawnHolder(path: string): Promise<Deno.ChildProcess> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      `--allow-read=${path}`,
+      `--allow-write=${path}`,
+      import.meta.resolve("./lock_holder.ts"),
+      path,
+    ],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const first = await reader.read();
+  assert.equal(new TextDecoder().decode(first.value), "held\n");
+  await reader.cancel();
+  return child;
+}
+
+async function withLockPath(test: (path: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "postern-lock-" });
+  try {
+    await test(`${folder}/client.lock`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("acquireLock() excludes another process until that one is killed with -9", async () => {
+  await withLockPath(async (path) => {
+    const holder = await spawnHolder(path);
+    await assert.rejects(
+      acquireLock(path, { timeoutMs: 50, hint: "stop the other one" }),
+      (e: unknown) => e instanceof Failure && e.message.includes(path) && e.hint === "stop the other one",
+    );
+    const waiting = acquireLock(path, { timeoutMs: 10_000 });
+    holder.kill("SIGKILL");
+    await holder.status;
+    using _lock = await waiting;
+  });
+});
+
+Deno.test("acquireLock() conflicts within one process, frees on dispose and leaves a private file", async () => {
+  await withLockPath(async (path) => {
+    {
+      using _first = await acquireLock(path, { timeoutMs: 0 });
+      await assert.rejects(acquireLock(path, { timeoutMs: 0 }), Failure);
+    }
+    using _second = await acquireLock(path, { timeoutMs: 0 });
+    assert.equal(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o600);
+  });
+});
+
+Deno.test("acquireLock() hands the lock through a crowd of waiters, one holder at a time", async () => {
+  await withLockPath(async (path) => {
+    let holders = 0;
+    let turns = 0;
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      using _lock = await acquireLock(path, { timeoutMs: 30_000 });
+      assert.equal(++holders, 1);
+      await Promise.resolve();
+      turns++;
+      holders--;
+    }));
+    assert.equal(turns, 20);
+  });
+});
+
+Deno.test("acquireLock() names a path that cannot be opened", async () => {
+  await assert.rejects(
+    acquireLock("/nonexistent/client.lock", { timeoutMs: 0 }),
+    (e: unknown) => e instanceof Failure && e.message.includes("/nonexistent/client.lock"),
+  );
+});
