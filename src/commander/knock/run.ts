@@ -1,0 +1,177 @@
+/** The commander process: everything of this folder put together, from the lock to the last log line. */
+import { join } from "node:path";
+import { type Clock, systemClock } from "../../system/clock.ts";
+import { describeError, Failure } from "../../system/failure.ts";
+import { acquireLock } from "../../system/lock.ts";
+import { Log, type LogFormat } from "../../system/log.ts";
+import { CommandRunner } from "./command_runner.ts";
+import type { CommanderConfig } from "./config.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
+import { execute } from "./execute.ts";
+import { LeaseRunner } from "./lease_runner.ts";
+import { LeaseStore } from "./lease_store.ts";
+import { foreignWriter, ownershipOf } from "./ownership.ts";
+import { Scheduler } from "./scheduler.ts";
+import { CommanderSocket } from "./socket.ts";
+
+export interface CommanderOptions {
+  readonly logFormat: LogFormat;
+}
+
+/** Starts of one command that may wait for a free slot. */
+const MAX_QUEUED_PER_COMMAND = 16;
+const LOCK_TIMEOUT_MS = 1000;
+/** How long running commands are waited for when the commander is told to stop. */
+const FINISH_MS = 700;
+const SOCKET_DIR_MODE = 0o755;
+
+/**
+ * Runs the commander until SIGTERM or SIGINT, then lets running commands finish for a moment and resolves. A command
+ * that runs longer goes on in its own session; its lease, if it has one, is in the state file for the next start.
+ *
+ * Gives up the net permission of the whole process once its socket is bound.
+ *
+ * @throws {Failure} when it cannot start: another commander, a socket folder or a state it cannot use
+ */
+export async function runCommander(config: CommanderConfig, options: CommanderOptions): Promise<void> {
+  const log = new Log({ role: "commander", format: options.logFormat });
+  for (const warning of config.warnings) log.warn("configuration", { warning });
+  using stop = new StopSignals();
+  await prepareSocketDir(config, log);
+  using _lock = await acquireLock(join(config.socketDir, "commander.lock"), {
+    timeoutMs: LOCK_TIMEOUT_MS,
+    hint: "another commander serves this socket folder; stop it first",
+  });
+  const socket = await CommanderSocket.bind(config);
+  try {
+    giveUpNet(log);
+    await serve(config, socket, stop, log, systemClock);
+  } finally {
+    await socket.close();
+  }
+}
+
+async function serve(
+  config: CommanderConfig,
+  socket: CommanderSocket,
+  stop: StopSignals,
+  log: Log,
+  clock: Clock,
+): Promise<void> {
+  const abandon = new AbortController();
+  const { monotonicMs } = clock;
+  const store = await LeaseStore.open({
+    stateDir: config.stateDir,
+    maxLeases: config.maxLeases,
+    ownUid: config.ownUid,
+    needed: config.commands.some((spec) => spec.lease !== null),
+  });
+  const scheduler = new Scheduler({ monotonicMs, maxQueued: MAX_QUEUED_PER_COMMAND });
+  const runner = new CommandRunner({
+    log,
+    execute,
+    home: config.home,
+    monotonicMs,
+    abandon: abandon.signal,
+  });
+  const leases = new LeaseRunner({ store, scheduler, runner, log, clock });
+  const dispatcher = new Dispatcher({ ...config, scheduler, runner, leases });
+  // What was left open too long is closed before anything can be opened.
+  await Promise.race([leases.undoDue(), stop.received]);
+  if (!stop.signal.aborted) {
+    await socket.publish();
+    leases.start();
+    const doorkeeper = new Doorkeeper({
+      listener: socket.listener,
+      onMessage: (message): void => {
+        dispatcher.handle(message).catch((error) =>
+          log.error("command failed", { error: describeError(error) })
+        );
+      },
+      log,
+      monotonicMs,
+    });
+    const served = doorkeeper.serve(stop.signal);
+    log.info("commander ready", {
+      socket: config.socketPath,
+      commands: config.commands.length,
+      leases: store.leases.size,
+    });
+    await stop.received;
+    await socket.close();
+    await served;
+  }
+  leases.stop();
+  const dropped = scheduler.stop();
+  await atMost(FINISH_MS, scheduler.whenIdle());
+  const leftRunning = scheduler.running;
+  abandon.abort();
+  await scheduler.whenIdle();
+  await store.whenIdle();
+  log.info("commander stopped", { left_running: leftRunning, dropped });
+}
+
+/** SIGTERM and SIGINT as a promise and an abort signal. */
+class StopSignals implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #received = Promise.withResolvers<void>();
+  readonly #onSignal = (): void => {
+    this.#controller.abort();
+    this.#received.resolve();
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGTERM", this.#onSignal);
+    Deno.addSignalListener("SIGINT", this.#onSignal);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get received(): Promise<void> {
+    return this.#received.promise;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSignalListener("SIGTERM", this.#onSignal);
+    Deno.removeSignalListener("SIGINT", this.#onSignal);
+  }
+}
+
+async function prepareSocketDir(config: CommanderConfig, log: Log): Promise<void> {
+  const { socketDir } = config;
+  try {
+    await Deno.mkdir(socketDir, { mode: SOCKET_DIR_MODE });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) {
+      throw new Failure(`could not create the socket folder ${socketDir}`, {
+        cause: error,
+        hint: "create its parent, or set socket_dir in config.toml",
+      });
+    }
+  }
+  const writer = foreignWriter(ownershipOf(await Deno.stat(socketDir)), config.ownUid, {
+    stickyIsFine: true,
+  });
+  if (writer === null) return;
+  log.warn("configuration", {
+    warning: `${socketDir}: others may replace the commander's socket (${writer}); ` +
+      "accepted is a folder that only root and the commander's user may write",
+  });
+}
+
+/** A bound listener goes on accepting without any net permission; nothing else of the net is needed any more. */
+function giveUpNet(log: Log): void {
+  if (Deno.permissions.revokeSync({ name: "net" }).state === "granted") {
+    log.warn("could not give up the net permission");
+  }
+}
+
+async function atMost(limitMs: number, work: Promise<void>): Promise<void> {
+  const limit = Promise.withResolvers<void>();
+  const timer = setTimeout(limit.resolve, limitMs);
+  await Promise.race([work, limit.promise]);
+  clearTimeout(timer);
+}
