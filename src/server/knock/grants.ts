@@ -1,0 +1,113 @@
+/**
+ * `[keys.<file stem>]` of config.toml: what one key may do, and until when. Nothing here is lenient: a field
+ * that we ignored because of a typo would leave a door open that the operator believes shut.
+ */
+import { TomlDate } from "smol-toml";
+import { commandHash, parseCommandHash } from "../../protocol/knock/command_hash.ts";
+import { suggest } from "../../system/suggest.ts";
+import { ConfigTable, describeFound } from "./config_table.ts";
+
+export interface KeyGrant {
+  /** Hashes of the commands this key may run; null is every command, an empty set is none. */
+  readonly allow: ReadonlySet<bigint> | null;
+  /** Overrides the file's `max_packet_age_seconds` for this key; 0 is no limit, null is not set. */
+  readonly maxPacketAgeSeconds: number | null;
+  /** Unix time in ms after which the key is treated as if it did not exist; null is never. */
+  readonly notAfterMs: number | null;
+  readonly disabled: boolean;
+}
+
+/** What a key without a table of its own may do: everything, as in ruroco. */
+export const OPEN_GRANT: KeyGrant = {
+  allow: null,
+  maxPacketAgeSeconds: null,
+  notAfterMs: null,
+  disabled: false,
+};
+
+const GRANT_FIELDS = ["allow", "max_packet_age_seconds", "not_after", "disabled"];
+const ALLOW_FORMS = 'a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
+const NOT_AFTER_FORMS = "a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
+/** A century: enough for any wish, far from the limits of the arithmetic in nanoseconds. */
+export const MAX_SECONDS = 100 * 366 * 24 * 60 * 60;
+
+/** @throws {Failure} naming file, line and key */
+export function readGrants(root: ConfigTable): Map<string, KeyGrant> {
+  const grants = new Map<string, KeyGrant>();
+  const keys = root.table("keys");
+  for (const stem of keys?.names() ?? []) {
+    const table = keys?.table(stem);
+    if (table !== undefined) grants.set(stem, readGrant(table));
+  }
+  return grants;
+}
+
+function readGrant(table: ConfigTable): KeyGrant {
+  for (const name of table.names()) {
+    if (!GRANT_FIELDS.includes(name)) refuseField(table, name);
+  }
+  return {
+    allow: readAllow(table),
+    maxPacketAgeSeconds: table.count("max_packet_age_seconds", { min: 0, max: MAX_SECONDS }) ?? null,
+    notAfterMs: readNotAfter(table),
+    disabled: table.flag("disabled") ?? false,
+  };
+}
+
+function refuseField(table: ConfigTable, name: string): never {
+  const near = suggest(name, GRANT_FIELDS);
+  const question = near === undefined ? "" : ` (did you mean ${near}?)`;
+  return table.fail(name, `found an unknown field, accepted ${GRANT_FIELDS.join(", ")}${question}`);
+}
+
+function readAllow(table: ConfigTable): Set<bigint> | null {
+  const names = table.texts("allow", ALLOW_FORMS);
+  if (names === undefined) return null;
+  return new Set(names.map((name) => name.startsWith("#") ? readHash(table, name) : commandHash(name)));
+}
+
+function readHash(table: ConfigTable, text: string): bigint {
+  try {
+    return parseCommandHash(text);
+  } catch {
+    return table.fail("allow", `found ${describeFound(text)}, accepted # and 16 hexadecimal digits`);
+  }
+}
+
+function readNotAfter(table: ConfigTable): number | null {
+  const value = table.value("not_after");
+  if (value === undefined) return null;
+  if (!(value instanceof TomlDate)) {
+    return table.fail("not_after", `found ${describeFound(value)}, accepted ${NOT_AFTER_FORMS}`);
+  }
+  // A local time would mean another moment on a server in another zone, so it is refused, not guessed.
+  if (value.isLocal() || Number.isNaN(value.getTime())) {
+    return table.fail(
+      "not_after",
+      `found ${value.toISOString()} without a zone, accepted ${NOT_AFTER_FORMS}`,
+    );
+  }
+  return value.getTime();
+}
+
+/** Whether a key with this grant is good at this moment; `not_after` itself is still good. */
+export function isInForce(grant: KeyGrant, nowMs: number): boolean {
+  return !grant.disabled && (grant.notAfterMs === null || nowMs <= grant.notAfterMs);
+}
+
+/**
+ * The stems that a file takes away, read even when the rest of it is refused: an operator who disables a
+ * stolen key and makes a typo elsewhere must still be rid of the key. Doubt counts as taken away.
+ */
+export function revokedStems(table: Record<string, unknown>, nowMs: number): Set<string> {
+  const revoked = new Set<string>();
+  const keys = table["keys"];
+  if (typeof keys !== "object" || keys === null) return revoked;
+  for (const [stem, fields] of Object.entries(keys as Record<string, unknown>)) {
+    if (typeof fields !== "object" || fields === null) continue;
+    const { disabled, not_after: notAfter } = fields as Record<string, unknown>;
+    if (disabled !== undefined && disabled !== false) revoked.add(stem);
+    if (notAfter instanceof Date && notAfter.getTime() < nowMs) revoked.add(stem);
+  }
+  return revoked;
+}

@@ -1,0 +1,237 @@
+/**
+ * The judge: decides what becomes of one datagram. No I/O; clock and randomness are parameters.
+ *
+ * ```
+ *   length = 94 -> key id known -> decrypt budget -> decrypt -> version
+ *     -> counter above the floor -> not beyond now + skew -> not too old -> destination -> strict source
+ *     => SPEND: the floor in memory becomes the counter
+ *     -> the key may run this command -> rates -> (commit the floor -> forward: the intake's part)
+ * ```
+ *
+ * Above the double arrow a refused packet can still be used; below it is used up whatever happens to it. Spending
+ * earlier would be the tempting order, one place for all: whoever records a genuine packet could then kill it by
+ * racing it from elsewhere, since it would be spent on the failing source check. Spending later would be worse: a
+ * knock refused for its rate could be replayed later by whoever recorded it, from his own address.
+ */
+import { AddressError, parseIp } from "../../protocol/knock/address.ts";
+import type { IpAddress } from "../../protocol/knock/address.ts";
+import { DecryptBudget } from "../../protocol/knock/decrypt_budget.ts";
+import type { ForwardMessage } from "../../protocol/knock/forward_message.ts";
+import type { Key } from "../../protocol/knock/key.ts";
+import { decodePacket, PACKET_BYTES, PacketError } from "../../protocol/knock/packet.ts";
+import type { KnockFields } from "../../protocol/knock/packet.ts";
+import { RequestRates } from "../../protocol/knock/rates.ts";
+import type { RateLimits } from "../../protocol/knock/rates.ts";
+import type { ReplayFloors } from "../../protocol/knock/replay.ts";
+import type { Clock } from "../../system/clock.ts";
+import type { SpentReason, UnspentReason } from "./refusal.ts";
+
+/** One key in force, with what it may do. */
+export interface JudgeKey {
+  readonly stem: string;
+  readonly key: Key;
+  /** Hashes of the commands it may run; null is every command. */
+  readonly allow: ReadonlySet<bigint> | null;
+  /** 0 is no limit. */
+  readonly maxPacketAgeNs: bigint;
+  /** Unix time in ms from which on the key is unknown; null is never. */
+  readonly notAfterMs: number | null;
+}
+
+/** What a reload replaces. */
+export interface JudgePolicy {
+  readonly keys: readonly JudgeKey[];
+  readonly ips: ReadonlySet<IpAddress>;
+  readonly maxClockSkewNs: bigint;
+  readonly rates: RateLimits;
+}
+
+/** Not a command, and nothing was used up. `peer` is the address as the socket gave it. */
+export interface Refused {
+  readonly kind: "refused";
+  readonly reason: UnspentReason;
+  readonly peer: string;
+}
+
+/** Kept for the next draw: see `drawHeld`. */
+export interface Held {
+  readonly kind: "held";
+}
+
+/** Authentic, fresh and used up. It may run, once its floor is durable, if `refusal` is null. */
+export interface Spent {
+  readonly kind: "spent";
+  readonly refusal: SpentReason | null;
+  /** The key's file stem. */
+  readonly key: string;
+  readonly message: ForwardMessage;
+  readonly counter: bigint;
+  readonly peer: IpAddress;
+}
+
+export type Verdict = Refused | Held | Spent;
+
+export interface JudgeOptions {
+  readonly floors: ReplayFloors;
+  readonly clock: Clock;
+  /** Numbers in [0, 1) that a stranger cannot foresee: they decide who is drawn under a flood. */
+  readonly random: () => number;
+  /** @default the budget's own 4000 */
+  readonly decryptsPerSecond?: number;
+}
+
+interface HeldPacket {
+  readonly packet: Uint8Array;
+  readonly keyId: bigint;
+  readonly peer: string;
+}
+
+const HELD: Held = { kind: "held" };
+/** Where a peer is counted whose address cannot be read: among the strangers, and never forwarded. */
+const UNREADABLE_PEER = parseIp("::");
+
+export class Judge {
+  readonly #floors: ReplayFloors;
+  readonly #clock: Clock;
+  readonly #budget: DecryptBudget<HeldPacket>;
+  readonly #rates: RequestRates;
+  #keys = new Map<bigint, JudgeKey>();
+  #policy: JudgePolicy;
+  #view: DataView = new DataView(new ArrayBuffer(PACKET_BYTES));
+
+  constructor(policy: JudgePolicy, options: JudgeOptions) {
+    this.#floors = options.floors;
+    this.#clock = options.clock;
+    this.#budget = new DecryptBudget<HeldPacket>({
+      random: options.random,
+      ...(options.decryptsPerSecond === undefined ? {} : { totalPerSecond: options.decryptsPerSecond }),
+    });
+    this.#rates = new RequestRates(policy.rates);
+    this.#policy = policy;
+    this.setPolicy(policy);
+  }
+
+  /** Replaces keys, addresses and limits; rates of the last second and known networks are kept. */
+  setPolicy(policy: JudgePolicy): void {
+    this.#policy = policy;
+    this.#keys = new Map(policy.keys.map((key) => [key.key.id, key]));
+    this.#rates.setLimits(policy.rates);
+    this.#budget.setKeys(this.#keys.keys());
+  }
+
+  get policy(): JudgePolicy {
+    return this.#policy;
+  }
+
+  /** Packets that were held and lost their place to a later arrival; they are refused for `decrypt_budget`. */
+  get displacedCount(): number {
+    return this.#budget.droppedCount;
+  }
+
+  /**
+   * Judges a datagram. `peer` is the sender's address as text; one that is no IP address is refused like a wrong
+   * source. The datagram's bytes are copied if they are needed after the call.
+   *
+   * The first two checks are all that a flood of garbage costs: no allocation but the verdict.
+   */
+  receive(datagram: Uint8Array, peer: string): Verdict {
+    if (datagram.length !== PACKET_BYTES) return { kind: "refused", reason: "length", peer };
+    const keyId = this.#keyIdOf(datagram);
+    const known = this.#keys.get(keyId);
+    if (known === undefined || this.#isExpired(known)) {
+      return { kind: "refused", reason: "unknown_key", peer };
+    }
+    const peerIp = readPeer(peer);
+    const admission = this.#budget.admit(
+      keyId,
+      peerIp ?? UNREADABLE_PEER,
+      () => ({ packet: datagram.slice(), keyId, peer }),
+      this.#clock.monotonicMs(),
+    );
+    if (admission === "held") return HELD;
+    if (admission === "dropped") return { kind: "refused", reason: "decrypt_budget", peer };
+    return this.#open(known, datagram, peer, peerIp);
+  }
+
+  /** When `drawHeld` will have something, by the monotonic clock; null while nothing is held. */
+  nextDrawMs(): number | null {
+    return this.#budget.nextDueMs();
+  }
+
+  /** Judges the held packets whose draw is due. */
+  drawHeld(): Verdict[] {
+    return this.#budget.due(this.#clock.monotonicMs()).map(({ packet, keyId, peer }) => {
+      // A reload may have taken the key away while the packet waited.
+      const known = this.#keys.get(keyId);
+      if (known === undefined || this.#isExpired(known)) {
+        return { kind: "refused", reason: "unknown_key", peer };
+      }
+      return this.#open(known, packet, peer, readPeer(peer));
+    });
+  }
+
+  /** `packetKeyId` without its view for each packet: the listener hands in the same buffer again and again. */
+  #keyIdOf(datagram: Uint8Array): bigint {
+    const view = this.#view;
+    if (view.buffer !== datagram.buffer || view.byteOffset !== datagram.byteOffset) {
+      this.#view = new DataView(datagram.buffer, datagram.byteOffset);
+    }
+    return this.#view.getBigUint64(0);
+  }
+
+  #isExpired(key: JudgeKey): boolean {
+    return key.notAfterMs !== null && this.#clock.wallMs() > key.notAfterMs;
+  }
+
+  #open(known: JudgeKey, packet: Uint8Array, peer: string, peerIp: IpAddress | null): Verdict {
+    let fields: KnockFields;
+    try {
+      fields = decodePacket(known.key, packet);
+    } catch (error) {
+      if (!(error instanceof PacketError)) throw error;
+      return { kind: "refused", reason: error.refusal === "key_id" ? "unknown_key" : error.refusal, peer };
+    }
+    const reason = this.#unspentReason(known, fields, peerIp);
+    if (reason !== null) return { kind: "refused", reason, peer };
+    // Part of the source check: whoever cannot be named can neither be compared with nor forwarded.
+    if (peerIp === null) return { kind: "refused", reason: "source", peer };
+    return this.#spend(known, fields, peerIp);
+  }
+
+  #unspentReason(known: JudgeKey, fields: KnockFields, peer: IpAddress | null): UnspentReason | null {
+    const verdict = this.#floors.check(known.key.id, fields.counter);
+    if (verdict !== "fresh") return verdict;
+    const nowNs = this.#clock.wallNs();
+    if (fields.counter > nowNs + this.#policy.maxClockSkewNs) return "beyond_skew";
+    if (known.maxPacketAgeNs > 0n && fields.counter < nowNs - known.maxPacketAgeNs) return "too_old";
+    if (!this.#policy.ips.has(fields.destinationIp)) return "destination";
+    // A strict packet without a source address names none to compare with, and passes as in ruroco.
+    if (fields.strict && fields.sourceIp !== null && fields.sourceIp !== peer) return "source";
+    return null;
+  }
+
+  #spend(known: JudgeKey, fields: KnockFields, peer: IpAddress): Spent {
+    const nowMs = this.#clock.monotonicMs();
+    this.#floors.raise(known.key.id, fields.counter);
+    this.#budget.authenticated(known.key.id, peer, nowMs);
+    const allowed = known.allow === null || known.allow.has(fields.commandHash);
+    return {
+      kind: "spent",
+      refusal: allowed ? this.#rates.admit(peer, known.key.id, nowMs) : "command_not_allowed",
+      key: known.stem,
+      message: { commandHash: fields.commandHash, ip: fields.sourceIp ?? peer },
+      counter: fields.counter,
+      peer,
+    };
+  }
+}
+
+/** A socket's peer address in canonical text, or null if it is none: the socket's word is not trusted blindly. */
+export function readPeer(text: string): IpAddress | null {
+  try {
+    return parseIp(text);
+  } catch (error) {
+    if (error instanceof AddressError) return null;
+    throw error;
+  }
+}

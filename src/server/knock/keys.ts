@@ -1,0 +1,108 @@
+/** The key folder: each regular file `<stem>.key` of `config_dir` holds one key. */
+import { join } from "node:path";
+import { KEY_TEXT_CHARS, KeyError, parseKey } from "../../protocol/knock/key.ts";
+import type { Key } from "../../protocol/knock/key.ts";
+import { describeError, Failure } from "../../system/failure.ts";
+
+export interface KeyFile {
+  /** File name without `.key`: the name of its `[keys.<stem>]` table, of log fields and status labels. */
+  readonly stem: string;
+  readonly path: string;
+  readonly key: Key;
+}
+
+/** What a look into the folder found. With any problem the server refuses to start, or to reload. */
+export interface KeyFolder {
+  readonly keys: readonly KeyFile[];
+  /** One for each file that cannot be used, and one if there is none at all; they never hold file content. */
+  readonly problems: readonly Failure[];
+  /** Files that are there but could not be read: whether they still hold their key is unknown. */
+  readonly unreadableStems: ReadonlySet<string>;
+}
+
+const SUFFIX = ".key";
+/** Room for white space around the key's text; a larger file is something else. */
+const MAX_KEY_FILE_BYTES = KEY_TEXT_CHARS + 1024;
+const GEN_HINT = "make one with: postern client gen --key-file FILE";
+
+/**
+ * Reads every key of the folder. A symbolic link to a regular file counts as one; folders, sockets and the
+ * like do not.
+ *
+ * @throws {Failure} if the folder itself cannot be read
+ */
+export async function readKeyFolder(folder: string): Promise<KeyFolder> {
+  const keys: KeyFile[] = [];
+  const problems: Failure[] = [];
+  const unreadableStems = new Set<string>();
+  for (const stem of await listStems(folder)) {
+    const path = join(folder, stem + SUFFIX);
+    try {
+      const text = await readKeyText(path);
+      if (text !== null) keys.push({ stem, path, key: parseKey(text) });
+    } catch (error) {
+      problems.push(
+        new Failure(`cannot use key file ${path}: ${describeError(error)}`, { hint: GEN_HINT, cause: error }),
+      );
+      // A dangling link or another text is a key that is gone; any other failure leaves open what the file holds.
+      const gone = error instanceof KeyError || error instanceof Deno.errors.NotFound;
+      if (!gone) unreadableStems.add(stem);
+    }
+  }
+  problems.push(...duplicateProblems(keys));
+  if (keys.length === 0 && problems.length === 0) {
+    problems.push(
+      new Failure(
+        `cannot serve without a key: found no file *${SUFFIX} in ${folder}, accepted is at least one`,
+        {
+          hint: GEN_HINT,
+        },
+      ),
+    );
+  }
+  return { keys, problems, unreadableStems };
+}
+
+async function listStems(folder: string): Promise<string[]> {
+  const stems: string[] = [];
+  try {
+    for await (const entry of Deno.readDir(folder)) {
+      // A file called just ".key" has no stem, hence no name to speak of it by; ruroco skips it too.
+      if (entry.name.endsWith(SUFFIX) && entry.name !== SUFFIX) {
+        stems.push(entry.name.slice(0, -SUFFIX.length));
+      }
+    }
+  } catch (error) {
+    throw new Failure(`cannot read the key folder ${folder}: ${describeError(error)}`, { cause: error });
+  }
+  return stems.sort();
+}
+
+/** The file's text, or null if it is not a regular file. */
+async function readKeyText(path: string): Promise<string | null> {
+  const info = await Deno.stat(path);
+  if (!info.isFile) return null;
+  if (info.size > MAX_KEY_FILE_BYTES) {
+    throw new KeyError(
+      `cannot read key: found ${info.size} bytes, accepted are ${KEY_TEXT_CHARS} characters`,
+    );
+  }
+  return await Deno.readTextFile(path);
+}
+
+function duplicateProblems(keys: readonly KeyFile[]): Failure[] {
+  const first = new Map<bigint, KeyFile>();
+  const problems: Failure[] = [];
+  for (const file of keys) {
+    const other = first.get(file.key.id);
+    if (other === undefined) first.set(file.key.id, file);
+    else {
+      problems.push(
+        new Failure(
+          `cannot use key file ${file.path}: found the same key id as in ${other.path}, accepted is one file a key`,
+        ),
+      );
+    }
+  }
+  return problems;
+}
