@@ -1,0 +1,9 @@
+/**
+ * The program: `deno run main.ts client send ...`. It only hands the command line to `src/cli`; what the library
+ * offers to other programs is in `mod.ts`.
+ */
+import { run } from "./src/cli/run.ts";
+
+if (import.meta.main) {
+  await run({ mainPath: import.meta.filename ?? "main.ts", argv: Deno.args });
+}

@@ -1,0 +1,90 @@
+/**
+ * The full option tokenizer, on `node:util` parseArgs: `--name=value`, `-xvalue`, `-4e`, and every refusal with
+ * its reason. Loaded only when the plain tokenizer of `parse.ts` gives up.
+ */
+import { suggest } from "../system/suggest.ts";
+import type { UsageFailure } from "../system/failure.ts";
+import { optionName, type OptionToken, usage } from "./parse.ts";
+import type { CommandSpec, OptionSpec } from "./table.ts";
+
+/**
+ * Reads every form parseArgs reads, refusing besides what it would let pass: an option given twice (it keeps the
+ * last one silently) and an empty value.
+ *
+ * parseArgs runs with `strict: false`, because its own refusals are prose without structure; the same rules are
+ * applied here to its tokens, and the tests compare the verdict with `strict: true`.
+ *
+ * @throws {UsageFailure} naming the option and what is accepted
+ */
+export async function strictTokens(
+  command: CommandSpec,
+  options: readonly OptionSpec[],
+  args: readonly string[],
+): Promise<OptionToken[]> {
+  // Not a static import: a bundler would move it to the top of the one file, and every command would pay for it.
+  const { parseArgs } = await import("node:util");
+  const parsed = parseArgs({
+    args: [...args],
+    options: Object.fromEntries(options.map((option) => [option.name, {
+      type: option.type === "flag" ? "boolean" as const : "string" as const,
+      ...(option.short === undefined ? {} : { short: option.short }),
+    }])),
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const tokens: OptionToken[] = [];
+  for (const token of parsed.tokens) {
+    if (token.kind === "option-terminator") continue;
+    if (token.kind === "positional") throw unexpectedWord(command, token.value);
+    const spec = options.find((option) => option.name === token.name);
+    if (spec === undefined) throw unknownOption(command, options, token.rawName);
+    if (tokens.some((earlier) => earlier.spec === spec)) {
+      throw usage(command, `option ${optionName(spec)} is given twice, accepted: once`);
+    }
+    tokens.push({ spec, value: checkPresence(command, spec, token.value, token.inlineValue === true) });
+  }
+  return tokens;
+}
+
+/** Refuses a value where none belongs, a missing one, an empty one, and one that looks like an option. */
+function checkPresence(
+  command: CommandSpec,
+  spec: OptionSpec,
+  value: string | undefined,
+  inline: boolean,
+): string | undefined {
+  const name = optionName(spec);
+  if (spec.type === "flag") {
+    if (value !== undefined) throw usage(command, `option ${name} takes no value, found one after "="`);
+    return undefined;
+  }
+  if (value === undefined) throw usage(command, `option ${name} has no value, accepted: ${spec.help}`);
+  if (value === "") throw usage(command, `option ${name} has an empty value, accepted: ${spec.help}`);
+  if (!inline && value.startsWith("-") && value !== "-") {
+    // The value may be a mistyped key: it is not repeated in the message.
+    throw usage(
+      command,
+      `option ${name} is followed by a word that begins with "-", which may be its value or the next option`,
+      `if it is the value, write --${spec.name}=VALUE`,
+    );
+  }
+  return value;
+}
+
+function unexpectedWord(command: CommandSpec, word: string): UsageFailure {
+  // A word on its own may be a key whose -k was forgotten, so a long one is not repeated either.
+  const shown = word.length <= 24 ? `"${word}"` : `of ${word.length} characters`;
+  return usage(command, `unexpected word ${shown}, accepted: options only`);
+}
+
+function unknownOption(command: CommandSpec, options: readonly OptionSpec[], rawName: string): UsageFailure {
+  const near = rawName.startsWith("--")
+    ? suggest(rawName.slice(2), options.map((option) => option.name))
+    : undefined;
+  return usage(
+    command,
+    `unknown option "${rawName}"`,
+    near === undefined ? undefined : `did you mean --${near}`,
+  );
+}

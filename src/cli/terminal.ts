@@ -1,0 +1,74 @@
+/**
+ * The only place that prints and ends the program.
+ *
+ * - Standard output carries results only: what was asked for, so that it can be piped. `gen` prints a bare key.
+ * - Standard error carries everything else, one line each: `error: ...`, `hint: ...`, `warning: ...`.
+ * - An error names what could not be done, what was found and what is accepted; a hint, the next step.
+ * - Text that may come from elsewhere has its control characters escaped before it reaches a terminal.
+ * - Colour only on a terminal, and never if NO_COLOR is set (`Deno.noColor` knows without a permission).
+ * - Exit codes: 0 done, 1 failed, 2 wrong usage.
+ */
+import { describeError, Failure, UsageFailure } from "../system/failure.ts";
+import { escapeHidden } from "../system/visible_text.ts";
+
+export const EXIT_DONE = 0;
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+
+const encoder = new TextEncoder();
+
+/** Prints a result. */
+export function printResult(text: string): void {
+  writeAll(Deno.stdout, text);
+}
+
+/** Prints a result as one line of JSON; a bigint becomes a string, since other readers would round it. */
+export function printJson(value: unknown): void {
+  printResult(
+    JSON.stringify(value, (_key, each) => typeof each === "bigint" ? each.toString() : each) + "\n",
+  );
+}
+
+/** Prints one line on standard error: `error: ...`, `warning: ...`, `hint: ...` or plain text. */
+export function printNotice(line: string): void {
+  // The pattern of hidden characters is costly to compile, and `client send` ends here with plain text each time.
+  const visible = /^[\x20-\x7e]*$/.test(line) ? line : escapeHidden(line);
+  const [, label, rest] = /^(error|warning|hint)(:.*)$/.exec(visible) ?? [];
+  writeAll(
+    Deno.stderr,
+    label === undefined || rest === undefined ? `${visible}\n` : `${paint(label)}${rest}\n`,
+  );
+}
+
+/** Prints an error with its hint, and gives the exit code it means. */
+export function printFailure(error: unknown): number {
+  if (!(error instanceof Failure)) {
+    printNotice(`error: unexpected: ${describeError(error)}`);
+    return EXIT_FAILED;
+  }
+  printNotice(`error: ${describeError(error)}`);
+  if (error.hint !== undefined) printNotice(`hint: ${error.hint}`);
+  return error instanceof UsageFailure ? EXIT_USAGE : EXIT_FAILED;
+}
+
+/** Ends the program. */
+export function exit(code: number): never {
+  Deno.exit(code);
+}
+
+const COLOURS: Readonly<Record<string, string>> = { error: "31", warning: "33", hint: "36" };
+
+function paint(label: string): string {
+  if (Deno.noColor || !Deno.stderr.isTerminal()) return label;
+  return `\x1b[1;${COLOURS[label]}m${label}\x1b[0m`;
+}
+
+function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
+  const bytes = encoder.encode(text);
+  try {
+    for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
+  } catch (error) {
+    // The reader went away, as `postern --help | head -1` does: nobody is left to tell.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
