@@ -1,0 +1,141 @@
+/**
+ * `deno task fuzz --seconds N --seed S`: fuzzes every parser and the judge, see `fuzz_targets.ts`.
+ *
+ * Prints the seed and how many inputs each target took and accepted. The first failure ends it with exit code 1,
+ * the seed and the input as hex; `--target NAME --input HEX` shows that failure again.
+ */
+import { parseArgs } from "node:util";
+import { FuzzRandom } from "./fuzz_random.ts";
+import { type FuzzTarget, fuzzTargets } from "./fuzz_targets.ts";
+
+const TURN_MS = 20;
+const DEFAULT_SECONDS = "10";
+const USAGE = "usage: deno task fuzz [--seconds N] [--seed S] [--target NAME [--input HEX]]";
+
+interface Tally {
+  readonly target: FuzzTarget;
+  readonly random: FuzzRandom;
+  cases: number;
+  accepted: number;
+}
+
+interface Failed {
+  readonly target: FuzzTarget;
+  readonly input: Uint8Array;
+  readonly error: unknown;
+}
+
+function main(args: readonly string[]): number {
+  const options = readOptions(args);
+  if (options === null) {
+    print(USAGE);
+    return 2;
+  }
+  const { seconds, seed, targets, input } = options;
+  if (input !== null) {
+    return reportReplay(targets, input);
+  }
+  print(`fuzzing for ${seconds} s with seed ${seed}`);
+  const tallies = targets.map((target, i) => ({
+    target,
+    random: new FuzzRandom(seed + i),
+    cases: 0,
+    accepted: 0,
+  }));
+  const failed = run(tallies, seconds);
+  for (const { target, cases, accepted } of tallies) {
+    print(
+      `${target.name.padEnd(16)} ${String(cases).padStart(9)} cases ${String(accepted).padStart(9)} accepted`,
+    );
+  }
+  print(`seed ${seed}: ${failed === null ? "no failure" : "FAILED"}`);
+  return failed === null ? 0 : reportFailure(failed, seed);
+}
+
+/** Gives all targets a turn after another until the time is over or the first of them fails. */
+function run(tallies: readonly Tally[], seconds: number): Failed | null {
+  const endMs = performance.now() + seconds * 1000;
+  do {
+    for (const tally of tallies) {
+      const failed = takeTurn(tally);
+      if (failed !== null) {
+        return failed;
+      }
+    }
+  } while (performance.now() < endMs);
+  return null;
+}
+
+function takeTurn(tally: Tally): Failed | null {
+  const endMs = performance.now() + TURN_MS;
+  do {
+    const input = tally.target.make(tally.random);
+    tally.cases++;
+    try {
+      tally.accepted += tally.target.accepts(input.slice()) ? 1 : 0;
+    } catch (error) {
+      return { target: tally.target, input, error };
+    }
+  } while (performance.now() < endMs);
+  return null;
+}
+
+function reportFailure({ target, input, error }: Failed, seed: number): number {
+  print(`target ${target.name}, seed ${seed}, input ${input.toHex() || '""'}`);
+  print(error instanceof Error ? error.stack ?? error.message : String(error));
+  print(`again: deno task fuzz --target ${target.name} --input ${input.toHex() || '""'}`);
+  return 1;
+}
+
+function reportReplay(targets: readonly FuzzTarget[], input: Uint8Array): number {
+  let code = 0;
+  for (const target of targets) {
+    try {
+      print(`${target.name}: ${target.accepts(input.slice()) ? "accepted" : "refused"}`);
+    } catch (error) {
+      print(`${target.name}: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+      code = 1;
+    }
+  }
+  return code;
+}
+
+interface Options {
+  readonly seconds: number;
+  readonly seed: number;
+  readonly targets: readonly FuzzTarget[];
+  readonly input: Uint8Array | null;
+}
+
+function readOptions(args: readonly string[]): Options | null {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        seconds: { type: "string", default: DEFAULT_SECONDS },
+        seed: { type: "string", default: String(crypto.getRandomValues(new Uint32Array(1))[0]) },
+        target: { type: "string" },
+        input: { type: "string" },
+      },
+    });
+    const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
+    const targets = fuzzTargets.filter(({ name }) => values.target === undefined || name === values.target);
+    if (!(seconds >= 0) || !Number.isSafeInteger(seed) || targets.length === 0) {
+      return null;
+    }
+    return {
+      seconds,
+      seed,
+      targets,
+      input: values.input === undefined ? null : Uint8Array.fromHex(values.input),
+    };
+  } catch {
+    return null; // an unknown flag, or an input that is not hex
+  }
+}
+
+function print(line: string): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+Deno.exit(main(Deno.args));
