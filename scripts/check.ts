@@ -11,6 +11,9 @@ const SOURCE_FOLDERS = ["src", "tests", "scripts", "bench"];
 /** `client send` begins with these; the second is what the first imports for it. */
 const HOT_PATH = ["main.ts", "src/cli/client_send.ts"];
 
+/** Shown of what one check found; the rest is more of the same. */
+const MAX_LINES = 60;
+
 /** One check; gives what it found wrong, in lines. */
 interface Check {
   readonly name: string;
@@ -29,7 +32,10 @@ async function main(): Promise<number> {
     { name: "types", run: () => deno("check", ...sources) },
     { name: "import directions", run: async () => forbiddenImports(await ruledImports()) },
     { name: "hot path of client send", run: async () => hotPathProblems(await ruledImports(), HOT_PATH) },
-    { name: "file names", run: () => Promise.resolve(sources.map(fileNameProblem).filter((each) => each !== null)) },
+    {
+      name: "file names",
+      run: () => Promise.resolve(sources.map(fileNameProblem).filter((each) => each !== null)),
+    },
     { name: "output and exit in one place", run: () => eachText(ruled, reservedUses) },
     { name: "examples in the documentation", run: checkExamples },
   ];
@@ -39,7 +45,8 @@ async function main(): Promise<number> {
     const found = await outcomeOf(run);
     const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
     print(`${found.length === 0 ? "ok    " : "BROKEN"} ${name} (${seconds} s)`);
-    for (const line of found) print(`         ${line}`);
+    for (const line of found.slice(0, MAX_LINES)) print(`         ${line}`);
+    if (found.length > MAX_LINES) print(`         ... and ${found.length - MAX_LINES} more lines`);
     if (found.length > 0) broken++;
   }
   print(broken === 0 ? "all checks passed" : `${broken} of ${checks.length} checks are broken`);
@@ -59,7 +66,7 @@ async function deno(...args: readonly string[]): Promise<string[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: root,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
   }).output();
   if (success) return [];
   const output = new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout);

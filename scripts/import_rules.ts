@@ -51,7 +51,9 @@ function problemOf(from: string, to: string): string | null {
   if (layer === null) return null;
   const external = /^[a-z]+:/.exec(to)?.[0];
   if (external !== undefined) {
-    if (external !== "npm:" && external !== "node:") return "only npm and node are allowed besides the repository";
+    if (external !== "npm:" && external !== "node:") {
+      return "only npm and node are allowed besides the repository";
+    }
     if (layer === "protocol" && !NOBLE.test(to)) return "protocol takes nothing but @noble from outside";
     if (/^node:fs\b/.test(to)) return "files are used by Deno's own functions";
     return null;
@@ -143,7 +145,9 @@ function importsOf(graph: ModuleGraph, root: string, paths: ReadonlySet<string>)
     for (const dependency of dependencies) {
       const resolved = dependency.code ?? dependency.type;
       if (resolved?.specifier === undefined) {
-        throw new Error(`cannot resolve "${dependency.specifier}" in ${from}: ${resolved?.error ?? "no such file"}`);
+        throw new Error(
+          `cannot resolve "${dependency.specifier}" in ${from}: ${resolved?.error ?? "no such file"}`,
+        );
       }
       imports.push({
         from,

@@ -29,7 +29,10 @@ export function fileNameProblem(path: string): string | null {
 
 /** What a source uses that is reserved to other files, in words with line numbers. Comments do not count. */
 export function reservedUses(path: string, text: string): string[] {
-  const code = text.replace(/^[ ]*(?:\/\*[\s\S]*?\*\/|\/\/.*$)/gm, (comment) => comment.replace(/[^\n]/g, " "));
+  const code = text.replace(
+    /^[ ]*(?:\/\*[\s\S]*?\*\/|\/\/.*$)/gm,
+    (comment) => comment.replace(/[^\n]/g, " "),
+  );
   return code.split("\n").flatMap((line, index) =>
     RESERVED.filter(({ pattern, allowed }) => pattern.test(line) && !allowed.test(path))
       .map(({ what }) => `${path}:${index + 1}: ${what} is not for this file`)

@@ -1,5 +1,4 @@
 /** `postern commander [knock]`. */
-import { dirname, join, resolve } from "node:path";
 import { ACCOUNT_FILES } from "../commander/knock/accounts.ts";
 import {
   type CommanderConfig,
@@ -8,6 +7,7 @@ import {
 } from "../commander/knock/config.ts";
 import { runCommander } from "../commander/knock/run.ts";
 import { SHELL } from "../commander/knock/shell.ts";
+import { folderOf } from "../system/durable_file.ts";
 import { printCheckSummary } from "./check_summary.ts";
 import { logFormat } from "./log_format.ts";
 import type { OptionValues } from "./parse.ts";
@@ -16,15 +16,15 @@ import { printNotice } from "./terminal.ts";
 
 /** Runs commands until a signal, or checks the configuration and says what it means. */
 export async function commanderKnock(values: OptionValues, invocation: Invocation): Promise<void> {
-  const configPath = resolve(values.requiredText("config"));
-  const commandsPath = resolve(values.text("commands") ?? join(dirname(configPath), "commands.toml"));
+  const configPath = values.requiredText("config");
+  const commandsPath = values.text("commands") ?? `${folderOf(configPath)}/commands.toml`;
   requirePermissions(
     { read: [configPath, commandsPath, ...ACCOUNT_FILES], run: [SHELL] },
     "cannot read the configuration",
   );
   const config = await loadCommanderConfig(configPath, commandsPath);
   const needed = commanderPermissions(config);
-  if (values.flag("check")) return printCheckSummary(configPath, facts(config), needed);
+  if (values.flag("check")) return printCheckSummary(config.configPath, facts(config), needed);
   enforcePermissions(needed, invocation, values.flag("strict-permissions"), printNotice);
   await runCommander(config, { logFormat: logFormat(values) });
 }

@@ -1,5 +1,4 @@
 /** `postern server [knock]`. */
-import { resolve } from "node:path";
 import { loadServerConfig, type ServerConfig } from "../server/knock/config.ts";
 import { formatListenAddress } from "../server/knock/listen_address.ts";
 import { runServer, serverPermissions } from "../server/knock/run.ts";
@@ -11,7 +10,7 @@ import { printNotice } from "./terminal.ts";
 
 /** Serves until a signal, or checks the configuration and says what it means. */
 export async function serverKnock(values: OptionValues, invocation: Invocation): Promise<void> {
-  const configPath = resolve(values.requiredText("config"));
+  const configPath = values.requiredText("config");
   requirePermissions({ read: [configPath] }, "cannot read the configuration");
   const config = await loadServerConfig(configPath);
 
@@ -25,7 +24,7 @@ export async function serverKnock(values: OptionValues, invocation: Invocation):
   if (options.check) {
     requirePermissions({ read: [config.configDir, config.blocklistDir] }, "cannot check the configuration");
     await runServer(config, options);
-    return printCheckSummary(configPath, facts(config, statusPath), needed);
+    return printCheckSummary(config.configPath, facts(config, statusPath), needed);
   }
   enforcePermissions(needed, invocation, values.flag("strict-permissions"), printNotice);
   await runServer(config, options);

@@ -41,7 +41,11 @@ class InputBroken extends Error {}
  * @param name names the other side in errors
  * @throws {Failure} if the connection or an end breaks before its direction is finished
  */
-export async function pipeBothWays(connection: DuplexConnection, ends: PipeEnds, name: string): Promise<void> {
+export async function pipeBothWays(
+  connection: DuplexConnection,
+  ends: PipeEnds,
+  name: string,
+): Promise<void> {
   let answersEnded = false;
   let sendingError: unknown = null;
 

@@ -1,0 +1,17 @@
+/** Run by permissions_test.ts under various grants: drops or audits, and prints what it found as JSON. */
+import { auditPermissions, runLine } from "../../src/cli/permission_audit.ts";
+import { dropUnneededPermissions } from "../../src/cli/permissions.ts";
+import { COMMANDS } from "../../src/cli/table.ts";
+
+const KINDS = ["read", "write", "net", "env", "sys", "run", "ffi", "import"] as const;
+const [action, argument = ""] = Deno.args;
+
+if (action === "drop") {
+  dropUnneededPermissions(COMMANDS.find((command) => command.path.join(" ") === argument));
+  const granted = KINDS.filter((name) => Deno.permissions.querySync({ name }).state === "granted");
+  Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(granted)));
+} else {
+  const needed = JSON.parse(argument);
+  const line = runLine(needed, { mainPath: "/opt/main.ts", argv: ["server", "-c", "a b"] });
+  Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify({ ...auditPermissions(needed), line })));
+}
