@@ -5,6 +5,7 @@ import { unknownKeyWarnings } from "../../src/system/config_keys.ts";
 import { Failure } from "../../src/system/failure.ts";
 import { configFailure, parseTomlSource, readTomlFile } from "../../src/system/toml_file.ts";
 import { scanKeyLines } from "../../src/system/toml_lines.ts";
+import { holds } from "../property.ts";
 
 const DOCUMENT = `# comment with [table] = "x"
 ips = [
@@ -46,14 +47,14 @@ Deno.test("TomlSource.lineOf() finds keys of tables, dotted keys and inline tabl
 });
 
 Deno.test("scanKeyLines() never throws, whatever the text", () => {
-  fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
+  holds(fc.property(fc.string({ unit: "binary" }), (text) => {
     scanKeyLines(text);
     scanKeyLines(DOCUMENT.slice(0, text.length * 7) + text);
   }));
 });
 
 Deno.test("scanKeyLines() finds every key of any flat table that a TOML writer makes", () => {
-  fc.assert(fc.property(
+  holds(fc.property(
     fc.dictionary(fc.string({ minLength: 1 }), fc.oneof(fc.string(), fc.integer(), fc.array(fc.string()))),
     (table) => {
       const lines = scanKeyLines(stringify({ commands: table }));
@@ -104,7 +105,7 @@ Deno.test("readTomlFile() gives line and column of a mistake and never the conte
 });
 
 Deno.test("readTomlFile() never quotes a broken file, property", () => {
-  fc.assert(fc.property(fc.string({ unit: "binary" }), (noise) => {
+  holds(fc.property(fc.string({ unit: "binary" }), (noise) => {
     const marker = "MARKER_hunter2";
     try {
       parseTomlSource("f", `a = "${marker}"\n${noise}\nb = ${marker}\n`);

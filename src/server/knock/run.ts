@@ -5,7 +5,8 @@ import type { LogFormat } from "../../system/log.ts";
 import type { ServerConfig } from "./config.ts";
 import { formatListenAddress } from "./listen_address.ts";
 import { secureRandom } from "./random.ts";
-import { checkServer, KnockServer } from "./server.ts";
+import { KnockServer } from "./server.ts";
+import { checkServer } from "./startup.ts";
 
 export { serverPermissions } from "./permissions.ts";
 

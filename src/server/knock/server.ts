@@ -5,7 +5,7 @@
  */
 import { removeStaleTemporaries } from "../../system/durable_file.ts";
 import type { Clock } from "../../system/clock.ts";
-import { describeError, Failure } from "../../system/failure.ts";
+import { Failure } from "../../system/failure.ts";
 import { acquireLock } from "../../system/lock.ts";
 import type { Log } from "../../system/log.ts";
 import type { ServerConfig } from "./config.ts";
@@ -14,10 +14,9 @@ import { Forwarder } from "./forwarder.ts";
 import { Intake } from "./intake.ts";
 import { Judge } from "./judge.ts";
 import type { JudgePolicy } from "./judge.ts";
-import { readKeyFolder } from "./keys.ts";
 import { bindSocket, Listener } from "./listener.ts";
-import { buildPolicy, idleKeyWarnings } from "./policy.ts";
 import { reload } from "./reload.ts";
+import { readPolicy, warnOfFloorsAhead } from "./startup.ts";
 import type { ReloadStatus, StatusSnapshot } from "./status.ts";
 import { StatusWriter } from "./status_writer.ts";
 
@@ -40,6 +39,7 @@ const LAST_STATUS_LIMIT_MS = 200;
 const LOCK_TIMEOUT_MS = 2000;
 const NS_PER_MS = 1_000_000n;
 const MS_PER_SECOND = 1000;
+const LOCK_HINT = "another server uses this blocklist_dir; stop it, or give each its own";
 
 export class KnockServer {
   readonly #config: ServerConfig;
@@ -234,45 +234,6 @@ export class KnockServer {
   #floorAgeSeconds(keyId: bigint, nowMs: number): number | null {
     const floor = this.#floorsFile.floors.get(keyId);
     return floor === undefined ? null : (nowMs - Number(floor / NS_PER_MS)) / MS_PER_SECOND;
-  }
-}
-
-/**
- * Whether a server could start with this configuration: reads what it would read, writes and binds nothing.
- *
- * @throws {Failure} as `KnockServer.start` does
- */
-export async function checkServer(config: ServerConfig, parts: ServerParts): Promise<void> {
-  const { log, clock } = parts;
-  for (const warning of config.warnings) log.warn(warning);
-  await readPolicy(config, log, clock);
-  await FloorsFile.load(config.floorsPath);
-}
-
-const LOCK_HINT = "another server uses this blocklist_dir; stop it, or give each its own";
-
-/** @throws {Failure} for the first problem of the key folder; the others are logged */
-async function readPolicy(config: ServerConfig, log: Log, clock: Clock): Promise<JudgePolicy> {
-  const folder = await readKeyFolder(config.configDir);
-  const [first, ...others] = folder.problems;
-  for (const problem of others) log.error(describeError(problem));
-  if (first !== undefined) throw first;
-  const policy = buildPolicy(config, folder.keys);
-  for (const warning of idleKeyWarnings(config, folder.keys, clock.wallMs())) log.warn(warning);
-  return policy;
-}
-
-/** A floor in the future, left by a clock that was once wrong, refuses every packet until the clock is there. */
-function warnOfFloorsAhead(policy: JudgePolicy, floorsFile: FloorsFile, log: Log, clock: Clock): void {
-  const limitNs = clock.wallNs() + policy.maxClockSkewNs;
-  for (const { stem, key } of policy.keys) {
-    const floor = floorsFile.floors.get(key.id);
-    if (floor === undefined || floor <= limitNs) continue;
-    const ahead = (floor - clock.wallNs()) / NS_PER_MS / BigInt(MS_PER_SECOND);
-    log.warn("the floor of a key is ahead of the clock: its packets are refused until then", {
-      key: stem,
-      ahead_seconds: ahead,
-    });
   }
 }
 
