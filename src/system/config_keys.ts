@@ -1,4 +1,4 @@
-import { suggest } from "./suggest.ts";
+import { didYouMean } from "./suggest.ts";
 import { formatKeyPath, keyLocation, type TomlSource } from "./toml_file.ts";
 
 /**
@@ -27,12 +27,15 @@ export const CONFIG_KEYS = [
 /** Keys of older ruroco versions that mean nothing any more and must not be complained about. */
 export const IGNORED_CONFIG_KEYS = ["ntp"] as const;
 
-/** One warning per key at the top of `config.toml` that no role knows, with what was probably meant. */
+/**
+ * One warning per key at the top of `config.toml` that no role knows, with what was probably meant. Only warned of: a
+ * ruroco of tomorrow may know keys that we do not, and its file must still work here.
+ */
 export function unknownKeyWarnings(source: TomlSource): string[] {
   const known = new Set<string>([...CONFIG_KEYS, ...IGNORED_CONFIG_KEYS]);
-  return Object.keys(source.table).filter((key) => !known.has(key)).map((key) => {
-    const meant = suggest(key, CONFIG_KEYS);
-    return `${keyLocation(source, [key])}: ${formatKeyPath([key])}: unknown key, ignored` +
-      (meant === undefined ? "" : ` (did you mean ${meant}?)`);
-  });
+  return Object.keys(source.table).filter((key) => !known.has(key)).map((key) =>
+    `${keyLocation(source, [key])}: ${formatKeyPath([key])}: unknown key, ignored${
+      didYouMean(key, CONFIG_KEYS)
+    }`
+  );
 }

@@ -20,6 +20,12 @@ export function suggest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
+/** What `suggest` finds as the end of a sentence, ` (did you mean WORD?)`; empty when it finds nothing. */
+export function didYouMean(word: string, candidates: readonly string[]): string {
+  const meant = suggest(word, candidates);
+  return meant === undefined ? "" : ` (did you mean ${meant}?)`;
+}
+
 /** Damerau-Levenshtein distance in its restricted form: no letter takes part in two swaps. */
 export function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];

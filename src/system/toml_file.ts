@@ -7,6 +7,8 @@ import { quoteVisibly } from "./visible_text.ts";
 export interface TomlSource {
   readonly path: string;
   readonly text: string;
+  /** True when no message may quote a value of it. */
+  readonly isSecret: boolean;
   /** The document; tables are objects without a prototype. */
   readonly table: Record<string, unknown>;
   /** The line (from 1) on which a key or table stands; undefined when unsure. */
@@ -30,22 +32,39 @@ const PARSE_REASONS: ReadonlyMap<string, string> = new Map([
  * @throws {Failure} naming `path` when it cannot be read, is not UTF-8 or not TOML
  */
 export async function readTomlFile(path: string, options: { secret?: boolean } = {}): Promise<TomlSource> {
-  return parseTomlSource(path, await readText(path), options);
+  return parseTomlBytes(path, await readBytes(path), options);
 }
 
-/** `readTomlFile` for text that was already read. */
+/** `readTomlFile` for a file that was already read. */
+export function parseTomlBytes(
+  path: string,
+  bytes: Uint8Array,
+  options: { secret?: boolean } = {},
+): TomlSource {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure(`could not read ${path}: found bytes that are not UTF-8, accepted is TOML in UTF-8`);
+  }
+  return parseTomlSource(path, text, options);
+}
+
+/** The same for its text. */
 export function parseTomlSource(path: string, text: string, options: { secret?: boolean } = {}): TomlSource {
+  const isSecret = options.secret === true;
   let table: Record<string, unknown>;
   try {
     table = parse(text);
   } catch (error) {
     // Deliberately without `cause`: the parser's message quotes the lines around the mistake.
-    throw parseFailure(path, error, options.secret === true);
+    throw parseFailure(path, error, isSecret);
   }
   let lines: Map<string, number> | undefined;
   return {
     path,
     text,
+    isSecret,
     table,
     lineOf(keyPath: readonly string[]): number | undefined {
       lines ??= scanKeyLines(text);
@@ -55,8 +74,8 @@ export function parseTomlSource(path: string, text: string, options: { secret?: 
 }
 
 /**
- * A failure about one key: `FILE:LINE: key: problem`, where `problem` reads "found ..., accepted ...". When the key
- * itself has no line, that of the table around it is given.
+ * A failure about one key: `FILE:LINE: key: problem`, where `problem` reads "found ..., accepted is ...". When the
+ * key itself has no line, that of the table around it is given.
  */
 export function configFailure(source: TomlSource, keyPath: readonly string[], problem: string): Failure {
   return new Failure(`${keyLocation(source, keyPath)}: ${formatKeyPath(keyPath)}: ${problem}`);
@@ -76,20 +95,14 @@ export function formatKeyPath(keyPath: readonly string[]): string {
   return keyPath.map((part) => /^[A-Za-z0-9_-]+$/.test(part) ? part : quoteVisibly(part)).join(".");
 }
 
-async function readText(path: string): Promise<string> {
-  let bytes: Uint8Array;
+async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    bytes = await Deno.readFile(path);
+    return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
       throw new Failure(`could not read ${path}: there is no such file`, { cause: error });
     }
     throw new Failure(`could not read ${path}`, { cause: error });
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Failure(`could not read ${path}: found bytes that are not UTF-8, accepted is TOML in UTF-8`);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { editDistance, suggest } from "../../src/system/suggest.ts";
+import { didYouMean, editDistance, suggest } from "../../src/system/suggest.ts";
 import { holds } from "../property.ts";
 
 Deno.test("suggest() finds what a slip of the finger meant", () => {
@@ -15,6 +15,11 @@ Deno.test("suggest() keeps quiet when nothing is near", () => {
   assert.equal(suggest("blocklist", ["address", "ips"]), undefined);
   assert.equal(suggest("xy", ["ips"]), undefined);
   assert.equal(suggest("anything", []), undefined);
+});
+
+Deno.test("didYouMean() ends a sentence with the suggestion, or not at all", () => {
+  assert.equal(didYouMean("adress", ["address", "ips"]), " (did you mean address?)");
+  assert.equal(didYouMean("blocklist", ["address", "ips"]), "");
 });
 
 Deno.test("editDistance() counts a swap of neighbours as one step", () => {

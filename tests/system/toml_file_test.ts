@@ -104,6 +104,18 @@ Deno.test("readTomlFile() gives line and column of a mistake and never the conte
   );
 });
 
+Deno.test("readTomlFile() and parseTomlSource() mark a source as secret only when told so", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    assert.equal((await readTomlFile(path)).isSecret, false);
+    assert.equal((await readTomlFile(path, { secret: true })).isSecret, true);
+  } finally {
+    await Deno.remove(path);
+  }
+  assert.equal(parseTomlSource("f", "").isSecret, false);
+  assert.equal(parseTomlSource("f", "", { secret: true }).isSecret, true);
+});
+
 Deno.test("readTomlFile() never quotes a broken file, property", () => {
   holds(fc.property(fc.string({ unit: "binary" }), (noise) => {
     const marker = "MARKER_hunter2";

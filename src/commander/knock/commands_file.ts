@@ -5,7 +5,7 @@
 import { commandHash } from "../../protocol/knock/command_hash.ts";
 import { folderOf } from "../../system/durable_file.ts";
 import { Failure } from "../../system/failure.ts";
-import { parseTomlSource } from "../../system/toml_file.ts";
+import { parseTomlBytes } from "../../system/toml_file.ts";
 import { type CommandSpec, parseCommands } from "./command_spec.ts";
 import { folderOwnership, foreignWriter, ownershipOf, requireOwnWriters } from "./ownership.ts";
 
@@ -25,8 +25,8 @@ export async function readCommandsFile(
   self: number,
   hash: (name: string) => bigint = commandHash,
 ): Promise<CommandsFile> {
-  const text = await readTrusted(path, self);
-  const commands = parseCommands(parseTomlSource(path, text, { secret: true }), hash);
+  const bytes = await readTrusted(path, self);
+  const commands = parseCommands(parseTomlBytes(path, bytes, { secret: true }), hash);
   const warnings: string[] = [];
   if (commands.length === 0) warnings.push(`${path}: no commands, so every knock is ignored`);
   const writer = foreignWriter(await folderOwnership(folderOf(path)), self, { stickyIsFine: true });
@@ -40,14 +40,13 @@ export async function readCommandsFile(
 }
 
 /** Opens once, then judges and reads the same file: between two opens it could be exchanged. */
-async function readTrusted(path: string, self: number): Promise<string> {
-  let bytes: Uint8Array;
+async function readTrusted(path: string, self: number): Promise<Uint8Array> {
   try {
     using file = await Deno.open(path, { read: true });
     const info = await file.stat();
     if (!info.isFile) throw new Failure(`could not read ${path}: found no regular file`);
     requireOwnWriters(path, ownershipOf(info), self);
-    bytes = await new Response(file.readable).bytes();
+    return await new Response(file.readable).bytes();
   } catch (error) {
     if (error instanceof Failure) throw error;
     if (error instanceof Deno.errors.NotFound) {
@@ -57,10 +56,5 @@ async function readTrusted(path: string, self: number): Promise<string> {
       });
     }
     throw new Failure(`could not read ${path}`, { cause: error });
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Failure(`could not read ${path}: found bytes that are not UTF-8, accepted is TOML in UTF-8`);
   }
 }

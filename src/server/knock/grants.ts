@@ -4,8 +4,7 @@
  */
 import { TomlDate } from "smol-toml";
 import { commandHash, parseCommandHash } from "../../protocol/knock/command_hash.ts";
-import { suggest } from "../../system/suggest.ts";
-import { ConfigTable, describeFound } from "./config_table.ts";
+import type { CountRange, TomlFields } from "../../system/toml_fields.ts";
 
 export interface KeyGrant {
   /** Hashes of the commands this key may run; null is every command, an empty set is none. */
@@ -28,11 +27,11 @@ export const OPEN_GRANT: KeyGrant = {
 const GRANT_FIELDS = ["allow", "max_packet_age_seconds", "not_after", "disabled"];
 const ALLOW_FORMS = 'a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
 const NOT_AFTER_FORMS = "a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
-/** A century: enough for any wish, far from the limits of the arithmetic in nanoseconds. */
-export const MAX_SECONDS = 100 * 366 * 24 * 60 * 60;
+/** Up to a century: enough for any wish, far from the limits of the arithmetic in nanoseconds. */
+export const SECONDS_RANGE: CountRange = { min: 0, max: 100 * 366 * 24 * 60 * 60 };
 
 /** @throws {Failure} naming file, line and key */
-export function readGrants(root: ConfigTable): Map<string, KeyGrant> {
+export function readGrants(root: TomlFields): Map<string, KeyGrant> {
   const grants = new Map<string, KeyGrant>();
   const keys = root.table("keys");
   for (const stem of keys?.names() ?? []) {
@@ -42,49 +41,39 @@ export function readGrants(root: ConfigTable): Map<string, KeyGrant> {
   return grants;
 }
 
-function readGrant(table: ConfigTable): KeyGrant {
-  for (const name of table.names()) {
-    if (!GRANT_FIELDS.includes(name)) refuseField(table, name);
-  }
+function readGrant(table: TomlFields): KeyGrant {
+  table.requireKnown(GRANT_FIELDS);
   return {
     allow: readAllow(table),
-    maxPacketAgeSeconds: table.count("max_packet_age_seconds", { min: 0, max: MAX_SECONDS }) ?? null,
+    maxPacketAgeSeconds: table.count("max_packet_age_seconds", SECONDS_RANGE) ?? null,
     notAfterMs: readNotAfter(table),
     disabled: table.flag("disabled") ?? false,
   };
 }
 
-function refuseField(table: ConfigTable, name: string): never {
-  const near = suggest(name, GRANT_FIELDS);
-  const question = near === undefined ? "" : ` (did you mean ${near}?)`;
-  return table.fail(name, `found an unknown field, accepted ${GRANT_FIELDS.join(", ")}${question}`);
-}
-
-function readAllow(table: ConfigTable): Set<bigint> | null {
+function readAllow(table: TomlFields): Set<bigint> | null {
   const names = table.texts("allow", ALLOW_FORMS);
   if (names === undefined) return null;
   return new Set(names.map((name) => name.startsWith("#") ? readHash(table, name) : commandHash(name)));
 }
 
-function readHash(table: ConfigTable, text: string): bigint {
+function readHash(table: TomlFields, text: string): bigint {
   try {
     return parseCommandHash(text);
   } catch {
-    return table.fail("allow", `found ${describeFound(text)}, accepted # and 16 hexadecimal digits`);
+    return table.refuseElement("allow", text, "# and 16 hexadecimal digits");
   }
 }
 
-function readNotAfter(table: ConfigTable): number | null {
+function readNotAfter(table: TomlFields): number | null {
   const value = table.value("not_after");
   if (value === undefined) return null;
-  if (!(value instanceof TomlDate)) {
-    return table.fail("not_after", `found ${describeFound(value)}, accepted ${NOT_AFTER_FORMS}`);
-  }
+  if (!(value instanceof TomlDate)) return table.refuse("not_after", NOT_AFTER_FORMS);
   // A local time would mean another moment on a server in another zone, so it is refused, not guessed.
   if (value.isLocal() || Number.isNaN(value.getTime())) {
     return table.fail(
       "not_after",
-      `found ${value.toISOString()} without a zone, accepted ${NOT_AFTER_FORMS}`,
+      `found ${value.toISOString()} without a zone, accepted is ${NOT_AFTER_FORMS}`,
     );
   }
   return value.getTime();

@@ -1,5 +1,6 @@
 /** Exactly what the server process needs; the flags of its `deno run` line are made from this. */
 import { dirname, join, resolve } from "node:path";
+import { COMMANDS_FILE_NAME } from "../../system/config_paths.ts";
 import type { PermissionSet } from "../../system/permissions.ts";
 import type { ServerConfig } from "./config.ts";
 import { formatListenAddress } from "./listen_address.ts";
@@ -25,6 +26,6 @@ export function serverPermissions(
     net: [formatListenAddress(config.address), `unix:${config.socketPath}`],
     read: [...new Set([config.configPath, config.configDir, ...state])],
     write: [...new Set(state)],
-    denyRead: [...commandFolders].map((folder) => join(folder, "commands.toml")),
+    denyRead: [...commandFolders].map((folder) => join(folder, COMMANDS_FILE_NAME)),
   };
 }

@@ -95,11 +95,11 @@ Deno.test("parseCommands() refuses what it does not know, naming line, command a
     ],
     [
       `[commands]\na = {cmd="${secret}", timeout_sec = 0}`,
-      "c.toml:2: commands.a.timeout_sec: found 0, accepted is a whole number from 1 to 2000000",
+      "c.toml:2: commands.a.timeout_sec: found a number, accepted is a whole number from 1 to 2000000",
     ],
     [
       `[commands]\na = {cmd="${secret}", timeout_sec = 1.5}`,
-      "c.toml:2: commands.a.timeout_sec: found 1.5, accepted is a whole number from 1 to 2000000",
+      "c.toml:2: commands.a.timeout_sec: found a number, accepted is a whole number from 1 to 2000000",
     ],
     [
       `[commands]\na = {cmd="${secret}", undo = "x"}`,
@@ -120,7 +120,7 @@ Deno.test("parseCommands() refuses what it does not know, naming line, command a
     [
       `[commands]\na = {cmd="${secret}", concurency = 2}`,
       "c.toml:2: commands.a.concurency: found an unknown field, accepted are cmd, timeout_sec, undo, undo_after_sec, " +
-      "on_renew, cooldown_sec, concurrency; did you mean concurrency?",
+      "on_renew, cooldown_sec, concurrency (did you mean concurrency?)",
     ],
   ];
   for (const [text, message] of bad) {

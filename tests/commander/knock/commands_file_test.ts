@@ -90,6 +90,15 @@ Deno.test("readCommandsFile() never quotes a broken file", async () => {
   });
 });
 
+Deno.test("readCommandsFile() never quotes a wrong value", async () => {
+  await withCommands('[commands]\na = { cmd = "x", timeout_sec = "hunter2" }\n', async (path) => {
+    assert.equal(
+      (await refusal(path)).message,
+      `${path}:2: commands.a.timeout_sec: found text, accepted is a whole number from 1 to 2000000`,
+    );
+  });
+});
+
 Deno.test("readCommandsFile() names a file that is missing, a folder, or not UTF-8", async () => {
   await withCommands("", async (path, folder) => {
     assert.match((await refusal(`${folder}/none.toml`)).message, /none.toml: there is no such file/);

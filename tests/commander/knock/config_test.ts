@@ -93,7 +93,7 @@ Deno.test("loadCommanderConfig() resolves relative folders against the current o
 Deno.test("loadCommanderConfig() refuses ill-typed values, unknown accounts and commas", async () => {
   assert.equal(
     await refusal(LEAVE + 'allow_non_routable_ips = "yes"'),
-    "config.toml:3: allow_non_routable_ips: found text, accepted is true or false",
+    'config.toml:3: allow_non_routable_ips: found "yes", accepted is true or false',
   );
   assert.equal(
     await refusal(LEAVE + "max_leases = 0"),
@@ -101,7 +101,7 @@ Deno.test("loadCommanderConfig() refuses ill-typed values, unknown accounts and 
   );
   assert.equal(
     await refusal(LEAVE + 'socket_dir = "/run/a,/etc"'),
-    'config.toml:3: socket_dir: found "/run/a,/etc", accepted is a path without a comma',
+    'config.toml:3: socket_dir: found "/run/a,/etc", accepted is a path without a comma (the sandbox separates paths by commas)',
   );
   assert.equal(
     await refusal('socket_user = "nobody-of-this-name"'),

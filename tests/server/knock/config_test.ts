@@ -122,12 +122,12 @@ Deno.test("parseServerConfig() warns of an empty ips list and of unknown keys, w
   ]);
 });
 
-const IPS = 'accepted a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "2001:db8::1"]';
-const ADDRESS = "accepted an IP literal with a port, such as [::]:80, 0.0.0.0:80 or 127.0.0.1:0";
-const PATHS = "accepted a path without a comma (the sandbox separates paths by commas)";
-const ALLOW = 'accepted a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
-const NOT_AFTER = "accepted a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
-const FIELDS = "accepted allow, max_packet_age_seconds, not_after, disabled";
+const IPS = 'accepted is a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "2001:db8::1"]';
+const ADDRESS = "accepted is an IP literal with a port, such as [::]:80, 0.0.0.0:80 or 127.0.0.1:0";
+const PATHS = "accepted is a path without a comma (the sandbox separates paths by commas)";
+const ALLOW = 'accepted is a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
+const NOT_AFTER = "accepted is a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
+const FIELDS = "accepted are allow, max_packet_age_seconds, not_after, disabled";
 
 /** Text of the file, and the whole error. The second line is where ips stand when the first is under test. */
 const refusals: readonly [text: string, message: string][] = [
@@ -145,22 +145,22 @@ const refusals: readonly [text: string, message: string][] = [
   [`ips = []\nstatus_file = false`, `${PATH}:2: status_file: found false, ${PATHS}`],
   [
     `ips = []\nmax_requests_per_second = -1`,
-    `${PATH}:2: max_requests_per_second: found -1, accepted a whole number from 0 to 1000000`,
+    `${PATH}:2: max_requests_per_second: found -1, accepted is a whole number from 0 to 1000000`,
   ],
   [
     `ips = []\nmax_requests_per_second_global = 1.5`,
-    `${PATH}:2: max_requests_per_second_global: found 1.5, accepted a whole number from 0 to 1000000`,
+    `${PATH}:2: max_requests_per_second_global: found 1.5, accepted is a whole number from 0 to 1000000`,
   ],
   [
     `ips = []\nmax_clock_skew_seconds = "3600"`,
-    `${PATH}:2: max_clock_skew_seconds: found "3600", accepted a whole number from 0 to 3162240000`,
+    `${PATH}:2: max_clock_skew_seconds: found "3600", accepted is a whole number from 0 to 3162240000`,
   ],
   [
     `ips = []\nmax_packet_age_seconds = inf`,
-    `${PATH}:2: max_packet_age_seconds: found Infinity, accepted a whole number from 0 to 3162240000`,
+    `${PATH}:2: max_packet_age_seconds: found Infinity, accepted is a whole number from 0 to 3162240000`,
   ],
-  [`ips = []\nkeys = 1`, `${PATH}:2: keys: found 1, accepted a table`],
-  [`ips = []\n[keys]\nphone = true`, `${PATH}:3: keys.phone: found true, accepted a table`],
+  [`ips = []\nkeys = 1`, `${PATH}:2: keys: found 1, accepted is a table`],
+  [`ips = []\n[keys]\nphone = true`, `${PATH}:3: keys.phone: found true, accepted is a table`],
   [
     `ips = []\n[keys.phone]\nalow = []`,
     `${PATH}:3: keys.phone.alow: found an unknown field, ${FIELDS} (did you mean allow?)`,
@@ -170,12 +170,15 @@ const refusals: readonly [text: string, message: string][] = [
   [`ips = []\n[keys.phone]\nallow = [1]`, `${PATH}:3: keys.phone.allow: found 1 in the list, ${ALLOW}`],
   [
     `ips = []\n[keys.phone]\nallow = ["#12"]`,
-    `${PATH}:3: keys.phone.allow: found "#12", accepted # and 16 hexadecimal digits`,
+    `${PATH}:3: keys.phone.allow: found "#12" in the list, accepted is # and 16 hexadecimal digits`,
   ],
-  [`ips = []\n[keys.phone]\ndisabled = 1`, `${PATH}:3: keys.phone.disabled: found 1, accepted true or false`],
+  [
+    `ips = []\n[keys.phone]\ndisabled = 1`,
+    `${PATH}:3: keys.phone.disabled: found 1, accepted is true or false`,
+  ],
   [
     `ips = []\n[keys.phone]\nmax_packet_age_seconds = -5`,
-    `${PATH}:3: keys.phone.max_packet_age_seconds: found -5, accepted a whole number from 0 to 3162240000`,
+    `${PATH}:3: keys.phone.max_packet_age_seconds: found -5, accepted is a whole number from 0 to 3162240000`,
   ],
   [
     `ips = []\n[keys.phone]\nnot_after = "2027-01-31T18:00:00Z"`,

@@ -268,7 +268,7 @@ Deno.test("reload() drops a key when its disabled has a type that could mean yes
   await using server = await Running.start();
   await server.writeConfig(`[keys.a]\ndisabled = "true"`);
   const result = await server.reload();
-  assert.match(result.problems[0] ?? "", /keys\.a\.disabled: found "true", accepted true or false/);
+  assert.match(result.problems[0] ?? "", /keys\.a\.disabled: found "true", accepted is true or false/);
   assert.deepEqual(result.dropped, ["a"]);
   assert.deepEqual(server.answers(), ["unknown_key", "good"]);
 });
