@@ -1,0 +1,67 @@
+/**
+ * The measuring half of the bench, started by knock.ts within its isolation:
+ *
+ *   inside.ts --folder F [--fwknop-missing WHY] [--quick] GROUP...
+ */
+import { parseArgs } from "node:util";
+import { measureClientStart } from "./client_start.ts";
+import { measureFlood, measureUnthrottled } from "./flood.ts";
+import { NoFlood } from "./flood_program.ts";
+import type { Group } from "./group.ts";
+import { endWithParent } from "./isolation.ts";
+import { measureLatency } from "./latency.ts";
+import { measureMemory } from "./memory.ts";
+import type { Message } from "./message.ts";
+import { receiveBufferBytes } from "./receive_buffer.ts";
+import { measureReplay } from "./replay.ts";
+import { atLeast, skippedRow } from "./row.ts";
+import { measureSniffed } from "./sniffed.ts";
+
+const GROUPS: Readonly<Record<string, Group>> = {
+  start: measureClientStart,
+  latency: measureLatency,
+  flood: measureFlood,
+  unthrottled: (context) => measureUnthrottled(context),
+  "unthrottled-raised": (context) => measureUnthrottled(context, atLeast(15)),
+  sniffed: measureSniffed,
+  memory: measureMemory,
+  replay: measureReplay,
+};
+
+const encoder = new TextEncoder();
+
+function tell(message: Message): void {
+  const bytes = encoder.encode(`${JSON.stringify(message)}\n`);
+  for (let at = 0; at < bytes.length;) at += Deno.stdout.writeSync(bytes.subarray(at));
+}
+
+async function runGroup(name: string, context: Parameters<Group>[0]): Promise<void> {
+  try {
+    const group = GROUPS[name];
+    if (group === undefined) throw new TypeError(`no such group: "${name}"`);
+    tell({ kind: "rows", rows: await group(context) });
+  } catch (error) {
+    if (error instanceof NoFlood) tell({ kind: "rows", rows: [skippedRow(name, name, error.message)] });
+    else tell({ kind: "failed", group: name, error: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+void endWithParent();
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    folder: { type: "string" },
+    "fwknop-missing": { type: "string" },
+    quick: { type: "boolean", default: false },
+  },
+});
+for (const name of positionals) {
+  await runGroup(name, {
+    folder: values.folder ?? ".",
+    isQuick: values.quick,
+    fwknopMissing: values["fwknop-missing"] ?? null,
+    receiveBufferBytes: receiveBufferBytes(),
+    progress: (line) => tell({ kind: "progress", line }),
+  });
+}
+Deno.exit(0);
