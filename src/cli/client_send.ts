@@ -3,7 +3,7 @@ import { formatHostPort } from "../client/knock/destination.ts";
 import { sendKnock } from "../client/knock/send.ts";
 import { knockOptions } from "./knock_options.ts";
 import type { OptionValues } from "./parse.ts";
-import { printJson, printNotice, printResult } from "./terminal.ts";
+import { printJson, printNotice, printResult, quote } from "./terminal.ts";
 
 /** Sends a knock and says what was sent. */
 export async function clientSend(values: OptionValues): Promise<void> {
@@ -16,9 +16,9 @@ export async function clientSend(values: OptionValues): Promise<void> {
   }
   for (const { ip, port, error } of report.destinations) {
     const target = formatHostPort(ip, port);
+    const what = `${quote(report.command)} to ${target}`;
     if (error !== null) printNotice(`warning: no knock sent to ${target}: ${error}`);
-    else {printResult(
-        `${dryRun ? "would knock" : "knocked"} on ${target} for ${JSON.stringify(report.command)}\n`,
-      );}
+    else if (dryRun) printResult(`would send ${what}\n`);
+    else printResult(`sent ${what}; the server never answers\n`);
   }
 }

@@ -9,7 +9,7 @@
  * - Exit codes: 0 done, 1 failed, 2 wrong usage.
  */
 import { describeError, Failure, UsageFailure } from "../system/failure.ts";
-import { escapeHidden } from "../system/visible_text.ts";
+import { escapeHidden, quoteVisibly } from "../system/visible_text.ts";
 
 export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
@@ -31,13 +31,17 @@ export function printJson(value: unknown): void {
 
 /** Prints one line on standard error: `error: ...`, `warning: ...`, `hint: ...` or plain text. */
 export function printNotice(line: string): void {
-  // The pattern of hidden characters is costly to compile, and `client send` ends here with plain text each time.
-  const visible = /^[\x20-\x7e]*$/.test(line) ? line : escapeHidden(line);
+  const visible = isPlain(line) ? line : escapeHidden(line);
   const [, label, rest] = /^(error|warning|hint)(:.*)$/.exec(visible) ?? [];
   writeAll(
     Deno.stderr,
     label === undefined || rest === undefined ? `${visible}\n` : `${paint(label)}${rest}\n`,
   );
+}
+
+/** A text in double quotes for a result or a notice, with nothing in it that could drive a terminal. */
+export function quote(text: string): string {
+  return isPlain(text) ? JSON.stringify(text) : quoteVisibly(text);
 }
 
 /** Prints an error with its hint, and gives the exit code it means. */
@@ -54,6 +58,11 @@ export function printFailure(error: unknown): number {
 /** Ends the program. */
 export function exit(code: number): never {
   Deno.exit(code);
+}
+
+/** The pattern of hidden characters is costly to compile, and what `client send` prints is plain nearly always. */
+function isPlain(text: string): boolean {
+  return /^[\x20-\x7e]*$/.test(text);
 }
 
 const COLOURS: Readonly<Record<string, string>> = { error: "31", warning: "33", hint: "36" };

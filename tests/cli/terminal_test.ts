@@ -87,7 +87,7 @@ Deno.test({
     ]);
     assert.equal(code, 0, shown);
     assert.doesNotMatch(shown, PROMPT);
-    assert(shown.includes(`knocked on 127.0.0.1:${catcher.port} for "default"`), shown);
+    assert(shown.includes(`sent "default" to 127.0.0.1:${catcher.port}; the server never answers`), shown);
     const datagrams = await catcher.takeAll();
     assert.deepEqual(datagrams.map((datagram) => datagram.length), [94]);
     const packet = openRurocoPacket(key, datagrams[0] ?? new Uint8Array());
