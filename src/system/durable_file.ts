@@ -9,6 +9,7 @@
  */
 import { Failure } from "./failure.ts";
 import { type FileLayer, type FileLayerSync, systemFiles, systemFilesSync } from "./file_layer.ts";
+import { folderOf, nameOf } from "./path.ts";
 
 export {
   type FileLayer,
@@ -18,6 +19,7 @@ export {
   systemFiles,
   systemFilesSync,
 } from "./file_layer.ts";
+export { folderOf } from "./path.ts";
 
 /** Mode of a file nobody else needs to read. */
 export const PRIVATE_MODE = 0o600;
@@ -130,17 +132,6 @@ export async function removeStaleTemporaries(path: string): Promise<void> {
       await Deno.remove(`${folder}/${entry.name}`).catch(() => {});
     }
   }
-}
-
-/** The folder part of `path`; `.` when it has none. */
-export function folderOf(path: string): string {
-  const slash = path.lastIndexOf("/");
-  if (slash === -1) return ".";
-  return slash === 0 ? "/" : path.slice(0, slash);
-}
-
-function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 function temporaryPath(path: string): string {

@@ -1,4 +1,5 @@
 import { Failure } from "./failure.ts";
+import { foreignFileHint } from "./foreign_file.ts";
 
 const POLL_MIN_MS = 2;
 const POLL_MAX_MS = 20;
@@ -8,6 +9,12 @@ export interface LockOptions {
   timeoutMs: number;
   /** What to do when the lock is held, for the hint of the failure. */
   hint?: string;
+  /** Whose file it should be, for the hint when it belongs to somebody else. @default "USER" */
+  user?: string;
+  /** Called once, before the first wait for another holder. */
+  onWait?: () => void;
+  /** Ends the waiting; its reason is thrown. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -17,13 +24,18 @@ export interface LockOptions {
  * The file is never removed: whoever did that would let a second process lock a new file of the same name while the
  * first still holds the old one.
  *
- * @throws {Failure} naming `path` when it cannot be opened, or is still held by another after `timeoutMs`
+ * @throws {Failure} naming `path` when it cannot be opened, or is still held by another after `timeoutMs`; the
+ * signal's reason when that has come
  */
 export async function acquireLock(path: string, options: LockOptions): Promise<Disposable> {
-  const file = await openLockFile(path);
+  const { signal } = options;
+  const file = await openLockFile(path, options.user ?? "USER");
+  let isWaiting = false;
   try {
     const deadlineMs = performance.now() + options.timeoutMs;
-    while (!(await file.tryLock(true))) {
+    for (;;) {
+      signal?.throwIfAborted();
+      if (await file.tryLock(true)) break;
       const remainingMs = deadlineMs - performance.now();
       if (remainingMs <= 0) {
         throw new Failure(
@@ -32,21 +44,27 @@ export async function acquireLock(path: string, options: LockOptions): Promise<D
           { hint: options.hint },
         );
       }
+      if (!isWaiting) options.onWait?.();
+      isWaiting = true;
       // Random, so that a crowd of waiters does not wake in step.
       const pauseMs = POLL_MIN_MS + Math.random() * (POLL_MAX_MS - POLL_MIN_MS);
       await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, remainingMs)));
     }
   } catch (error) {
     file.close();
-    throw error instanceof Failure ? error : new Failure(`could not lock ${path}`, { cause: error });
+    const isOurs = error instanceof Failure || signal?.aborted === true;
+    throw isOurs ? error : new Failure(`could not lock ${path}`, { cause: error });
   }
   return file;
 }
 
-async function openLockFile(path: string): Promise<Deno.FsFile> {
+async function openLockFile(path: string, user: string): Promise<Deno.FsFile> {
   try {
     return await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
-    throw new Failure(`could not open the lock file ${path}`, { cause: error });
+    throw new Failure(`could not open the lock file ${path}`, {
+      cause: error,
+      hint: await foreignFileHint(path, error, user),
+    });
   }
 }

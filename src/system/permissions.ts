@@ -9,7 +9,9 @@ export interface PermissionSet {
   run?: readonly string[] | true;
   env?: readonly string[] | true;
   sys?: readonly string[] | true;
+  /** Exceptions from what `read` and `write` grant. */
   denyRead?: readonly string[];
+  denyWrite?: readonly string[];
 }
 
 const ALLOW_KINDS = ["net", "read", "write", "run", "env", "sys"] as const;
@@ -27,8 +29,8 @@ export function permissionFlags(set: PermissionSet): string[] {
     if (grant === true) flags.push(`--allow-${kind}`);
     else if (grant !== undefined && grant.length > 0) flags.push(`--allow-${kind}=${joinScopes(grant)}`);
   }
-  if (set.denyRead !== undefined && set.denyRead.length > 0) {
-    flags.push(`--deny-read=${joinScopes(set.denyRead)}`);
+  for (const [kind, denied] of [["read", set.denyRead], ["write", set.denyWrite]] as const) {
+    if (denied !== undefined && denied.length > 0) flags.push(`--deny-${kind}=${joinScopes(denied)}`);
   }
   return flags;
 }

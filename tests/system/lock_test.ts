@@ -77,3 +77,56 @@ Deno.test("acquireLock() names a path that cannot be opened", async () => {
     (e: unknown) => e instanceof Failure && e.message.includes("/nonexistent/client.lock"),
   );
 });
+
+Deno.test("acquireLock() stops waiting at once when told so, and leaves the lock to its holder", async () => {
+  await withLockPath(async (path) => {
+    using _first = await acquireLock(path, { timeoutMs: 0 });
+    const abort = new AbortController();
+    const started = performance.now();
+    const waiting = acquireLock(path, { timeoutMs: 60_000, signal: abort.signal });
+    const reason = new Error("the process was told to stop");
+    abort.abort(reason);
+    await assert.rejects(waiting, (error) => error === reason);
+    assert.ok(performance.now() - started < 5000);
+    await assert.rejects(
+      acquireLock(path, { timeoutMs: 0, signal: abort.signal }),
+      (error) => error === reason,
+    );
+  });
+});
+
+const isRoot = Deno.uid() === 0;
+
+Deno.test({
+  name: `acquireLock() tells that the lock file of a former run as root is the problem${
+    isRoot ? "" : " (ignored: needs root)"
+  }`,
+  ignore: !isRoot,
+  async fn(): Promise<void> {
+    await withLockPath(async (path) => {
+      await Deno.writeFile(path, new Uint8Array(), { mode: 0o600 });
+      const folder = path.slice(0, path.lastIndexOf("/"));
+      const nobody = 65_534;
+      await Deno.chown(folder, nobody, nobody);
+      const { stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "--no-prompt",
+          "--allow-read",
+          "--allow-write",
+          import.meta.resolve("./lock_holder.ts"),
+          path,
+        ],
+        uid: nobody,
+        gid: nobody,
+        env: { DENO_DIR: folder },
+      }).output();
+      const said = new TextDecoder().decode(stderr);
+      assert.match(said, /could not open the lock file/);
+      assert.match(
+        said,
+        /hint: it belongs to another user \(uid 0\), perhaps since a run as root: chown USER /,
+      );
+    });
+  },
+});

@@ -11,6 +11,7 @@ Deno.test("permissionFlags() gives scoped, unscoped and denied kinds in a fixed 
       read: ["/etc", "/etc"],
       env: [],
       denyRead: ["/etc/secret"],
+      denyWrite: ["/etc/secret", "/etc/config"],
     }),
     [
       "--allow-net=[::]:80,unix:/run/x",
@@ -18,6 +19,7 @@ Deno.test("permissionFlags() gives scoped, unscoped and denied kinds in a fixed 
       "--allow-write",
       "--allow-run=/bin/sh",
       "--deny-read=/etc/secret",
+      "--deny-write=/etc/secret,/etc/config",
     ],
   );
   assert.deepEqual(permissionFlags({}), []);
@@ -30,6 +32,7 @@ Deno.test("permissionFlags() refuses a comma, which would grant two paths, and a
       e instanceof Failure && e.message.includes('"/srv/a,/etc"') && e.message.includes("comma"),
   );
   assert.throws(() => permissionFlags({ denyRead: ["/a,b"] }), Failure);
+  assert.throws(() => permissionFlags({ denyWrite: ["/a,b"] }), Failure);
   assert.throws(() => permissionFlags({ write: [""] }), Failure);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { stringify } from "smol-toml";
-import { unknownKeyWarnings } from "../../src/system/config_keys.ts";
+import { requireKnownTables, unknownKeyWarnings } from "../../src/system/config_keys.ts";
 import { Failure } from "../../src/system/failure.ts";
 import { configFailure, parseTomlSource, readTomlFile } from "../../src/system/toml_file.ts";
 import { scanKeyLines } from "../../src/system/toml_lines.ts";
@@ -130,6 +130,8 @@ Deno.test("readTomlFile() never quotes a broken file, property", () => {
   }));
 });
 
+const UNKNOWN_TABLE = "found an unknown table, accepted is [keys.<file stem>]";
+
 Deno.test("unknownKeyWarnings() suggests the key that was meant and knows the keys of both roles", () => {
   const source = parseTomlSource(
     "c",
@@ -139,4 +141,32 @@ Deno.test("unknownKeyWarnings() suggests the key that was meant and knows the ke
     "c:2: adress: unknown key, ignored (did you mean address?)",
     "c:5: zzzzzz: unknown key, ignored",
   ]);
+});
+
+Deno.test("unknownKeyWarnings() tells where ruroco's old commands table went", () => {
+  assert.deepEqual(unknownKeyWarnings(parseTomlSource("c", "ips = []\n[commands]\na = 'b'\n")), [
+    "c:2: commands: ignored, commands belong in commands.toml",
+  ]);
+});
+
+const unknownTables: readonly [text: string, message: string][] = [
+  ["[key.user]\ndisabled = true", `c:1: key: ${UNKNOWN_TABLE} (did you mean keys?)`],
+  ["[Keys.user]", `c:1: Keys: ${UNKNOWN_TABLE} (did you mean keys?)`],
+  ['["keys ".user]', `c:1: "keys ": ${UNKNOWN_TABLE} (did you mean keys?)`],
+  ["[server.keys.user]", `c:1: server: ${UNKNOWN_TABLE}`],
+  ["key.user.allow = []", `c:1: key: ${UNKNOWN_TABLE} (did you mean keys?)`],
+  ["kesy = { user = { allow = [] } }", `c:1: kesy: ${UNKNOWN_TABLE} (did you mean keys?)`],
+  ["[[key]]\nuser = {}", `c:1: key: ${UNKNOWN_TABLE} (did you mean keys?)`],
+];
+
+for (const [text, message] of unknownTables) {
+  Deno.test(`requireKnownTables() refuses ${JSON.stringify(text)}, which would leave a key open`, () => {
+    assert.throws(() => requireKnownTables(parseTomlSource("c", text)), { name: "Failure", message });
+  });
+}
+
+Deno.test("requireKnownTables() takes known tables, ruroco's commands, and scalars and lists of any name", () => {
+  const text =
+    "ips = []\nkey = 1\nkesy = [1, 'a', 2027-01-31]\nday = 2027-01-31\n[keys.user]\n[commands]\na = 'b'\n";
+  requireKnownTables(parseTomlSource("c", text));
 });

@@ -33,18 +33,24 @@ export class AddressError extends Error {
  * @throws {AddressError} for any other text
  */
 export function parseIp(text: string): IpAddress {
-  const ipv4 = text.startsWith(MAPPED_PREFIX) ? text.slice(MAPPED_PREFIX.length) : text;
-  if (DOTTED_IPV4.test(ipv4)) {
-    return ipv4 as IpAddress; // has one spelling only; the quick way for what a socket shows as its peer
-  }
-  const bytes = new Uint8Array(IP_BYTES);
-  if (!readIpv6(text, bytes)) {
+  const ip = tryParseIp(text);
+  if (ip === null) {
     throw new AddressError(
       `not an IP address: found ${JSON.stringify(text.slice(0, QUOTED_CHARS))}, ` +
         "accepted is one like 192.0.2.7 or 2001:db8::7, without prefix length or zone",
     );
   }
-  return ipFromBytes(bytes);
+  return ip;
+}
+
+/** What {@link parseIp} gives, or null where it throws. */
+export function tryParseIp(text: string): IpAddress | null {
+  const ipv4 = text.startsWith(MAPPED_PREFIX) ? text.slice(MAPPED_PREFIX.length) : text;
+  if (DOTTED_IPV4.test(ipv4)) {
+    return ipv4 as IpAddress; // has one spelling only; the quick way for what a socket shows as its peer
+  }
+  const bytes = new Uint8Array(IP_BYTES);
+  return readIpv6(text, bytes) ? ipFromBytes(bytes) : null;
 }
 
 /** Gives the 16 wire bytes of an address, IPv4 as `::ffff:a.b.c.d` (`docs/wire-formats.md`). */

@@ -37,9 +37,15 @@ export interface DecryptBudgetOptions {
 /** What becomes of a packet: open it now, wait for {@link DecryptBudget.due}, or forget it. */
 export type DecryptAdmission = "open" | "held" | "dropped";
 
+/** What a lane holds: the caller's item with its place in the order of arrival. */
+interface Arrival<T> {
+  readonly sequence: number;
+  readonly item: T;
+}
+
 interface KeyShare<T> {
-  readonly known: DecryptLane<T>;
-  readonly stranger: DecryptLane<T>;
+  readonly known: DecryptLane<Arrival<T>>;
+  readonly stranger: DecryptLane<Arrival<T>>;
   readonly networks: KnownNetworks;
 }
 
@@ -53,7 +59,8 @@ export class DecryptBudget<T> {
   #allowance: LaneAllowance = laneAllowance(MIN_PER_KEY_PER_SECOND);
   #shares = new Map<bigint, KeyShare<T>>();
   /** Lanes that hold items, by end of slice; only a reload that shortens slices can leave an older, longer one first. */
-  #waiting: DecryptLane<T>[] = [];
+  #waiting: DecryptLane<Arrival<T>>[] = [];
+  #arrivals = 0;
   #droppedCount = 0;
 
   constructor(options: DecryptBudgetOptions) {
@@ -94,7 +101,8 @@ export class DecryptBudget<T> {
       return "dropped";
     }
     const lane = share.networks.has(peer, nowMs) ? share.known : share.stranger;
-    const verdict = lane.admit(makeItem, this.#allowance, nowMs, this.#random);
+    const makeArrival = (): Arrival<T> => ({ sequence: this.#arrivals++, item: makeItem() });
+    const verdict = lane.admit(makeArrival, this.#allowance, nowMs, this.#random);
     if (verdict === "replaced") {
       this.#droppedCount++;
       return "held";
@@ -105,19 +113,24 @@ export class DecryptBudget<T> {
     return verdict;
   }
 
-  /** Gives the held items whose slice has ended; each has been drawn and is to be opened now. */
+  /**
+   * Gives the held items whose slice has ended; each has been drawn and is to be opened now.
+   *
+   * In the order of arrival, which neither the draw nor the lanes keep: of two packets of one key the later one has
+   * the higher counter, and opened first it would make the earlier one a replay.
+   */
   due(nowMs: number): T[] {
-    const items: T[] = [];
+    const drawn: Arrival<T>[] = [];
     let lanes = 0;
     for (const lane of this.#waiting) {
       if (lane.endMs > nowMs) {
         break;
       }
-      items.push(...lane.draw(this.#allowance, nowMs));
+      drawn.push(...lane.draw(this.#allowance, nowMs));
       lanes++;
     }
     this.#waiting.splice(0, lanes);
-    return items;
+    return drawn.sort((a, b) => a.sequence - b.sequence).map(({ item }) => item);
   }
 
   /** When `due` will have something, or null while nothing is held. */

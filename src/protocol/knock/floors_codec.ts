@@ -13,6 +13,7 @@
  * spelling of a number or a second entry for one key id, and a floor read wrongly is a packet that runs twice.
  * What this reader accepts, the writer gives back byte for byte.
  */
+import { requireUnsigned } from "./unsigned.ts";
 
 const STRUCT_HEAD = 0x91;
 const KEY_ID_HEAD = 0x98;
@@ -47,8 +48,8 @@ export function encodeFloors(floors: ReadonlyMap<bigint, bigint>): Uint8Array {
   writer.uint8(STRUCT_HEAD);
   writeMapHead(writer, floors.size);
   for (const [keyId, floor] of floors) {
-    requireUnsigned("key id", keyId, KEY_ID_BYTES);
-    requireUnsigned("floor", floor, FLOOR_BYTES);
+    requireUnsigned("write key id", keyId, KEY_ID_BYTES, FloorsCodecError);
+    requireUnsigned("write floor", floor, FLOOR_BYTES, FloorsCodecError);
     writeKeyId(writer, keyId);
     writer.uint8(FLOOR_HEAD);
     writer.uint8(FLOOR_BYTES);
@@ -138,14 +139,6 @@ function readKeyId(reader: Reader): bigint {
     keyId = keyId << 8n | BigInt(byte);
   }
   return keyId;
-}
-
-function requireUnsigned(what: string, value: bigint, bytes: number): void {
-  if (value !== BigInt.asUintN(bytes * 8, value)) {
-    throw new FloorsCodecError(
-      `cannot write ${what}: found ${value}, accepted is an unsigned number of ${bytes} bytes`,
-    );
-  }
 }
 
 function hex(byte: number): string {

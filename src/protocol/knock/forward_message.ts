@@ -9,6 +9,7 @@
  */
 import { IP_BYTES, type IpAddress, ipFromBytes, ipToBytes } from "./address.ts";
 import { COMMAND_HASH_BYTES } from "./command_hash.ts";
+import { requireUnsigned } from "./unsigned.ts";
 
 /** Bytes of a forward message: 24. */
 export const FORWARD_MESSAGE_BYTES = COMMAND_HASH_BYTES + IP_BYTES;
@@ -25,12 +26,7 @@ export interface ForwardMessage {
  * @throws {RangeError} if the hash is no u64
  */
 export function encodeForwardMessage(message: ForwardMessage): Uint8Array {
-  if (message.commandHash !== BigInt.asUintN(COMMAND_HASH_BYTES * 8, message.commandHash)) {
-    throw new RangeError(
-      `cannot encode command hash: found ${message.commandHash}, ` +
-        `accepted is an unsigned number of ${COMMAND_HASH_BYTES} bytes`,
-    );
-  }
+  requireUnsigned("encode command hash", message.commandHash, COMMAND_HASH_BYTES);
   const bytes = new Uint8Array(FORWARD_MESSAGE_BYTES);
   new DataView(bytes.buffer).setBigUint64(0, message.commandHash);
   bytes.set(ipToBytes(message.ip), COMMAND_HASH_BYTES);

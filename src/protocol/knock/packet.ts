@@ -18,6 +18,7 @@ import { gcmsiv } from "@noble/ciphers/aes.js";
 import { IP_BYTES, type IpAddress, ipFromBytes, ipToBytes } from "./address.ts";
 import { COMMAND_HASH_BYTES } from "./command_hash.ts";
 import { type Key, KEY_ID_BYTES, SECRET_BYTES } from "./key.ts";
+import { requireUnsigned } from "./unsigned.ts";
 
 /** Bytes of the AES-GCM-SIV nonce. */
 export const NONCE_BYTES = 12;
@@ -91,8 +92,8 @@ export function packetKeyId(packet: Uint8Array): bigint {
  * cannot tell from none
  */
 export function encodePlaintext(fields: KnockFields): Uint8Array {
-  requireUnsigned("command hash", fields.commandHash, COMMAND_HASH_BYTES);
-  requireUnsigned("counter", fields.counter, COUNTER_BYTES);
+  requireUnsigned("encode command hash", fields.commandHash, COMMAND_HASH_BYTES);
+  requireUnsigned("encode counter", fields.counter, COUNTER_BYTES);
   if (fields.sourceIp === NO_SOURCE) {
     throw new RangeError(
       "cannot encode source address: found ::, accepted is any other address, or null for none",
@@ -210,14 +211,6 @@ function requireLength(what: string, bytes: Uint8Array, expectedBytes: number): 
   if (bytes.length !== expectedBytes) {
     throw new RangeError(
       `cannot seal packet: found a ${what} of ${bytes.length} bytes, accepted are ${expectedBytes}`,
-    );
-  }
-}
-
-function requireUnsigned(what: string, value: bigint, bytes: number): void {
-  if (value !== BigInt.asUintN(bytes * 8, value)) {
-    throw new RangeError(
-      `cannot encode ${what}: found ${value}, accepted is an unsigned number of ${bytes} bytes`,
     );
   }
 }

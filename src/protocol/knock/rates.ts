@@ -2,7 +2,9 @@
  * Request rates over AUTHENTICATED packets, each limit in a rolling window of one second.
  *
  * Counting before authentication would be the tempting place, being cheaper; but then whoever forges a victim's
- * source address uses up the victim's allowance.
+ * source address uses up the victim's allowance. For the same reason a peer address is counted for each key by
+ * itself: the holder of one key can send from, or forge, the address of another's holder, and each packet that this
+ * refused would be spent.
  */
 import type { IpAddress } from "./address.ts";
 
@@ -11,7 +13,9 @@ const COMPACT_AT = 64;
 
 /** How many packets each may bring in any second; whole numbers, 0 refuses all. */
 export interface RateLimits {
+  /** For one peer address with one key. */
   readonly perPeer: number;
+  /** For one key from all its peers. */
   readonly perKey: number;
   readonly global: number;
 }
@@ -21,19 +25,19 @@ export type RateRefusal = "peer_rate" | "key_rate" | "global_rate";
 
 interface Admission {
   readonly atMs: number;
-  readonly peer: IpAddress;
+  readonly pair: string;
   readonly keyId: bigint;
 }
 
 /**
  * The admissions of the last second. Refused packets are not remembered, so memory is bounded by the global limit
- * and a peer that keeps asking is served again as soon as its window allows.
+ * and who keeps asking is served again as soon as its window allows.
  */
 export class RequestRates {
   #limits: RateLimits;
   #admissions: Admission[] = []; // oldest first; those before #oldest have left the window
   #oldest = 0;
-  #perPeer = new Map<IpAddress, number>();
+  #perPair = new Map<string, number>();
   #perKey = new Map<bigint, number>();
 
   constructor(limits: RateLimits) {
@@ -45,9 +49,9 @@ export class RequestRates {
     this.#limits = limits;
   }
 
-  /** Number of peers that the last second's admissions came from, as of the last call of `admit`. */
-  get trackedPeers(): number {
-    return this.#perPeer.size;
+  /** Number of pairs of key and peer in the last second's admissions, as of the last call of `admit`. */
+  get trackedPairs(): number {
+    return this.#perPair.size;
   }
 
   /**
@@ -56,9 +60,10 @@ export class RequestRates {
    */
   admit(peer: IpAddress, keyId: bigint, nowMs: number): null | RateRefusal {
     this.#forgetUntil(nowMs - WINDOW_MS);
-    const ofPeer = this.#perPeer.get(peer) ?? 0;
+    const pair = `${keyId} ${peer}`;
+    const ofPair = this.#perPair.get(pair) ?? 0;
     const ofKey = this.#perKey.get(keyId) ?? 0;
-    if (ofPeer >= this.#limits.perPeer) {
+    if (ofPair >= this.#limits.perPeer) {
       return "peer_rate";
     }
     if (ofKey >= this.#limits.perKey) {
@@ -67,8 +72,8 @@ export class RequestRates {
     if (this.#admissions.length - this.#oldest >= this.#limits.global) {
       return "global_rate";
     }
-    this.#admissions.push({ atMs: nowMs, peer, keyId });
-    this.#perPeer.set(peer, ofPeer + 1);
+    this.#admissions.push({ atMs: nowMs, pair, keyId });
+    this.#perPair.set(pair, ofPair + 1);
     this.#perKey.set(keyId, ofKey + 1);
     return null;
   }
@@ -79,7 +84,7 @@ export class RequestRates {
       if (admission === undefined || admission.atMs > endMs) {
         break;
       }
-      decrement(this.#perPeer, admission.peer);
+      decrement(this.#perPair, admission.pair);
       decrement(this.#perKey, admission.keyId);
       this.#oldest++;
     }

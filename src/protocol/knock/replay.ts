@@ -5,7 +5,9 @@
  * Only the newest value in memory is kept here. Making it durable before anything runs is the caller's part: he
  * takes {@link ReplayFloors.snapshot} and the {@link ReplayFloors.generation} it belongs to.
  */
-const COUNTER_BITS = 128;
+import { requireUnsigned } from "./unsigned.ts";
+
+const COUNTER_BYTES = 16;
 
 /** What a counter is against its key's floor. */
 export type CounterVerdict = "fresh" | "replayed" | "no_floor";
@@ -42,7 +44,7 @@ export class ReplayFloors {
    * @throws {RangeError} unless `check` calls it fresh and it is a u128
    */
   raise(keyId: bigint, counter: bigint): void {
-    requireCounter(counter);
+    requireUnsigned("set floor", counter, COUNTER_BYTES);
     if (this.check(keyId, counter) !== "fresh") {
       throw new RangeError(
         `cannot raise floor: found counter ${counter}, accepted is one above ${
@@ -55,7 +57,7 @@ export class ReplayFloors {
 
   /** Gives a key its first floor; false, and no change, if it has one. */
   seedIfAbsent(keyId: bigint, counter: bigint): boolean {
-    requireCounter(counter);
+    requireUnsigned("set floor", counter, COUNTER_BYTES);
     if (this.#floors.has(keyId)) {
       return false;
     }
@@ -76,13 +78,5 @@ export class ReplayFloors {
   #set(keyId: bigint, counter: bigint): void {
     this.#floors.set(keyId, counter);
     this.#generation++;
-  }
-}
-
-function requireCounter(counter: bigint): void {
-  if (counter !== BigInt.asUintN(COUNTER_BITS, counter)) {
-    throw new RangeError(
-      `cannot set floor: found counter ${counter}, accepted is an unsigned number of 16 bytes`,
-    );
   }
 }

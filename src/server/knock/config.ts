@@ -2,15 +2,22 @@
  * config.toml as the server reads it: the keys of ruroco with ruroco's meaning, and ours besides. The commander
  * reads the same file; each knows the other's keys, so that only a real typo is warned of.
  */
-import { join, resolve } from "node:path";
-import { AddressError, parseIp } from "../../protocol/knock/address.ts";
+import { tryParseIp } from "../../protocol/knock/address.ts";
 import type { IpAddress } from "../../protocol/knock/address.ts";
-import { unknownKeyWarnings } from "../../system/config_keys.ts";
-import { type ConfigPaths, readConfigPaths, readPath } from "../../system/config_paths.ts";
+import { requireKnownTables, unknownKeyWarnings } from "../../system/config_keys.ts";
+import {
+  type ConfigPaths,
+  readCommanderStateDir,
+  readConfigPaths,
+  readPath,
+} from "../../system/config_paths.ts";
+import { absolutePath, isWithin, joinPath } from "../../system/path.ts";
+import { hasPermission } from "../../system/permissions.ts";
 import { type CountRange, TomlFields } from "../../system/toml_fields.ts";
 import { readTomlFile, type TomlSource } from "../../system/toml_file.ts";
 import { readGrants, SECONDS_RANGE } from "./grants.ts";
 import type { KeyGrant } from "./grants.ts";
+import { listKeyPaths } from "./keys.ts";
 import { LISTEN_ADDRESS_FORMS, parseListenAddress } from "./listen_address.ts";
 import type { ListenAddress } from "./listen_address.ts";
 
@@ -25,8 +32,13 @@ export interface ServerConfig extends ConfigPaths {
   readonly blocklistDir: string;
   readonly floorsPath: string;
   readonly lockPath: string;
+  /** The commander's, which the server must not touch. */
+  readonly commanderStateDir: string;
+  /** The key files that were there when the file was read: what the sandbox keeps the server from changing. */
+  readonly keyPaths: readonly string[];
   /** null: no status file. */
   readonly statusPath: string | null;
+  /** From one peer address with one key. */
   readonly maxRequestsPerSecond: number;
   readonly maxRequestsPerSecondGlobal: number;
   readonly maxClockSkewSeconds: number;
@@ -36,6 +48,9 @@ export interface ServerConfig extends ConfigPaths {
   readonly grants: ReadonlyMap<string, KeyGrant>;
   readonly warnings: readonly string[];
 }
+
+/** Whom the server's files belong to in an installation, for hints. */
+export const SERVER_USER = "postern";
 
 const DEFAULT_ADDRESS = "[::]:34020";
 const DEFAULT_REQUESTS_PER_SECOND = 2;
@@ -53,11 +68,20 @@ const IPS_FORMS = 'a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "200
  * @throws {Failure} naming file, line and key, what was found and what is accepted
  */
 export async function loadServerConfig(path: string): Promise<ServerConfig> {
-  return parseServerConfig(await readTomlFile(resolve(path)));
+  const source = await readTomlFile(absolutePath(path));
+  const { configDir } = readConfigPaths(source);
+  // Not without the permission, which would prompt on a terminal: whoever lacks it is told so before anything starts.
+  const mayList = hasPermission({ name: "read", path: configDir });
+  return parseServerConfig(source, mayList ? await listKeyPaths(configDir) : []);
 }
 
-/** The same for a file that has been read. */
-export function parseServerConfig(source: TomlSource): ServerConfig {
+/**
+ * The same for a file that has been read.
+ *
+ * @param keyPaths for `keyPaths`
+ */
+export function parseServerConfig(source: TomlSource, keyPaths: readonly string[] = []): ServerConfig {
+  requireKnownTables(source);
   const table = new TomlFields(source);
   const paths = readConfigPaths(source);
   const blocklistDir = readPath(table, "blocklist_dir") ?? paths.configDir;
@@ -68,8 +92,10 @@ export function parseServerConfig(source: TomlSource): ServerConfig {
     ips,
     address: readAddress(table),
     blocklistDir,
-    floorsPath: join(blocklistDir, "blocklist.msgpck"),
-    lockPath: join(blocklistDir, "postern-server.lock"),
+    floorsPath: joinPath(blocklistDir, "blocklist.msgpck"),
+    lockPath: joinPath(blocklistDir, "postern-server.lock"),
+    commanderStateDir: readStateDir(table, paths, blocklistDir),
+    keyPaths,
     statusPath: readPath(table, "status_file") ?? null,
     maxRequestsPerSecond: table.count("max_requests_per_second", REQUESTS_RANGE) ??
       DEFAULT_REQUESTS_PER_SECOND,
@@ -86,16 +112,18 @@ function readIps(table: TomlFields): Set<IpAddress> {
   const texts = table.texts("ips", IPS_FORMS);
   // Required: an absent list is more likely a lost line than the wish to refuse every packet.
   if (texts === undefined) return table.refuse("ips", IPS_FORMS);
-  return new Set(texts.map((text) => readIp(table, text)));
+  return new Set(texts.map((text) => tryParseIp(text) ?? table.refuseElement("ips", text, IPS_FORMS)));
 }
 
-function readIp(table: TomlFields, text: string): IpAddress {
-  try {
-    return parseIp(text);
-  } catch (error) {
-    if (!(error instanceof AddressError)) throw error;
-    return table.refuseElement("ips", text, IPS_FORMS);
-  }
+/** Refuses a folder whose denial would take from the server what it needs. */
+function readStateDir(table: TomlFields, paths: ConfigPaths, blocklistDir: string): string {
+  const stateDir = readCommanderStateDir(table, paths.configDir);
+  const ours = [paths.configPath, paths.configDir, blocklistDir, paths.socketPath];
+  if (!ours.some((path) => isWithin(path, stateDir))) return stateDir;
+  return table.fail(
+    "commander_state_dir",
+    `found the folder ${stateDir}, accepted is one without files of the server (keys, replay floors, socket)`,
+  );
 }
 
 function emptyIpsWarning(source: TomlSource, ips: ReadonlySet<IpAddress>): string[] {

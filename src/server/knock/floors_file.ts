@@ -13,6 +13,8 @@ import { ReplayFloors } from "../../protocol/knock/replay.ts";
 import { systemFiles, writeFileDurably } from "../../system/durable_file.ts";
 import type { FileLayer } from "../../system/durable_file.ts";
 import { Failure } from "../../system/failure.ts";
+import { foreignFileHint } from "../../system/foreign_file.ts";
+import { SERVER_USER } from "./config.ts";
 
 interface Batch {
   /** The generation of the floors that the batch's write holds. */
@@ -118,7 +120,10 @@ async function readFloors(path: string, files: FileLayer): Promise<Map<bigint, b
     bytes = await files.readFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return new Map();
-    throw new Failure(`cannot read the floors file ${path}`, { cause: error });
+    throw new Failure(`cannot read the floors file ${path}`, {
+      cause: error,
+      hint: await foreignFileHint(path, error, SERVER_USER),
+    });
   }
   try {
     return decodeFloors(bytes);

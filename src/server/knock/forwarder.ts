@@ -1,6 +1,10 @@
 /**
  * Hands accepted knocks to the commander: 24 bytes over a fresh Unix-socket connection each, off the receive path.
  * A commander that is slow, stuck or gone costs its knocks, never the receiving of others.
+ *
+ * "Forwarded" says that the bytes are in the socket, not that anybody read them: for a commander that was stopped
+ * (SIGSTOP, a debugger) the kernel goes on accepting connections and bytes until its backlog is full, and the knocks
+ * run when he goes on. An answer would tell the difference, but ruroco's commander gives none.
  */
 import { encodeForwardMessage } from "../../protocol/knock/forward_message.ts";
 import type { ForwardMessage } from "../../protocol/knock/forward_message.ts";
@@ -63,12 +67,12 @@ export class Forwarder {
     return this.#queue.length;
   }
 
-  /** Messages written in full. */
+  /** Messages written in full; whether the commander ran them is in his log. */
   get forwarded(): number {
     return this.#forwarded;
   }
 
-  /** Messages given up. They are not tried again: a knock that runs minutes later surprises its sender. */
+  /** Messages given up. They are not tried again: a knock that we send minutes later surprises its sender. */
   get failures(): number {
     return this.#failures;
   }
@@ -128,7 +132,7 @@ export class Forwarder {
   async #deliver(bytes: Uint8Array): Promise<void> {
     let abandoned = false;
     const connecting = this.#connect(this.#options.socketPath).then((connection) => {
-      // Too late: the knock was reported as failed, so it must not run after all.
+      // Too late: the knock was reported as failed, so what we can still keep from running does not run.
       if (abandoned) connection.close();
       return connection;
     });

@@ -51,7 +51,8 @@ function readGrant(table: TomlFields): KeyGrant {
   };
 }
 
-function readAllow(table: TomlFields): Set<bigint> | null {
+/** @throws {Failure} naming file, line and key */
+export function readAllow(table: TomlFields): Set<bigint> | null {
   const names = table.texts("allow", ALLOW_FORMS);
   if (names === undefined) return null;
   return new Set(names.map((name) => name.startsWith("#") ? readHash(table, name) : commandHash(name)));
@@ -65,7 +66,8 @@ function readHash(table: TomlFields, text: string): bigint {
   }
 }
 
-function readNotAfter(table: TomlFields): number | null {
+/** @throws {Failure} naming file, line and key */
+export function readNotAfter(table: TomlFields): number | null {
   const value = table.value("not_after");
   if (value === undefined) return null;
   if (!(value instanceof TomlDate)) return table.refuse("not_after", NOT_AFTER_FORMS);
@@ -82,21 +84,4 @@ function readNotAfter(table: TomlFields): number | null {
 /** Whether a key with this grant is good at this moment; `not_after` itself is still good. */
 export function isInForce(grant: KeyGrant, nowMs: number): boolean {
   return !grant.disabled && (grant.notAfterMs === null || nowMs <= grant.notAfterMs);
-}
-
-/**
- * The stems that a file takes away, read even when the rest of it is refused: an operator who disables a
- * stolen key and makes a typo elsewhere must still be rid of the key. Doubt counts as taken away.
- */
-export function revokedStems(table: Record<string, unknown>, nowMs: number): Set<string> {
-  const revoked = new Set<string>();
-  const keys = table["keys"];
-  if (typeof keys !== "object" || keys === null) return revoked;
-  for (const [stem, fields] of Object.entries(keys as Record<string, unknown>)) {
-    if (typeof fields !== "object" || fields === null) continue;
-    const { disabled, not_after: notAfter } = fields as Record<string, unknown>;
-    if (disabled !== undefined && disabled !== false) revoked.add(stem);
-    if (notAfter instanceof Date && notAfter.getTime() < nowMs) revoked.add(stem);
-  }
-  return revoked;
 }

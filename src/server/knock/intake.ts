@@ -11,6 +11,7 @@
  *
  * Nothing a stranger sends is logged but his address, and of each reason five lines at once and one in ten seconds.
  */
+import { tryParseIp } from "../../protocol/knock/address.ts";
 import { formatCommandHash } from "../../protocol/knock/command_hash.ts";
 import type { Clock } from "../../system/clock.ts";
 import { describeError } from "../../system/failure.ts";
@@ -18,7 +19,6 @@ import { LogThrottle } from "../../system/log.ts";
 import type { Log, LogFields } from "../../system/log.ts";
 import type { ForwardMessage } from "../../protocol/knock/forward_message.ts";
 import type { Spent, Verdict } from "./judge.ts";
-import { readPeer } from "./judge.ts";
 import { noRefusals, REFUSAL_REASONS } from "./refusal.ts";
 import type { RefusalCounts, RefusalReason } from "./refusal.ts";
 
@@ -32,14 +32,20 @@ export interface IntakeOptions {
 }
 
 const REFUSAL_LOG = { perKey: { burst: 5, perMs: 10_000 }, maxKeys: REFUSAL_REASONS.length };
-/** Spent packets that may wait for the disk. With a disk that hangs, memory must not grow with the knocks. */
-const MAX_UNCOMMITTED = 1024;
+/**
+ * Spent packets of one key that may wait for the disk. With a disk that hangs, memory must not grow with the knocks.
+ * One limit for all keys together would be the tempting place: the holder of one key, however little that may do,
+ * would fill it and have the knocks of all others refused, and spent.
+ */
+const MAX_UNCOMMITTED_PER_KEY = 64;
 
 export class Intake {
   readonly refused: RefusalCounts = noRefusals();
   readonly #options: IntakeOptions;
   readonly #throttle = new LogThrottle(REFUSAL_LOG);
   readonly #settling = new Set<Promise<void>>();
+  /** How many of these each key has, by file stem. */
+  readonly #settlingOf = new Map<string, number>();
   #accepted = 0;
   #held = 0;
 
@@ -65,12 +71,25 @@ export class Intake {
   take(verdict: Verdict): void {
     if (verdict.kind === "refused") this.#refuse(verdict.reason, verdict.peer);
     else if (verdict.kind === "held") this.#held++;
-    else if (this.#settling.size >= MAX_UNCOMMITTED) this.#refuseSpent("floor_not_durable", verdict);
-    else {
-      const settling = this.#settle(verdict);
-      this.#settling.add(settling);
-      void settling.then(() => this.#settling.delete(settling));
-    }
+    else this.#takeSpent(verdict);
+  }
+
+  #takeSpent(spent: Spent): void {
+    const ofKey = this.#settlingOf.get(spent.key) ?? 0;
+    if (ofKey >= MAX_UNCOMMITTED_PER_KEY) return this.#refuseSpent("floor_not_durable", spent);
+    this.#settlingOf.set(spent.key, ofKey + 1);
+    const settling = this.#settle(spent);
+    this.#settling.add(settling);
+    void settling.then(() => {
+      this.#settling.delete(settling);
+      this.#release(spent.key);
+    });
+  }
+
+  #release(key: string): void {
+    const left = (this.#settlingOf.get(key) ?? 0) - 1;
+    if (left > 0) this.#settlingOf.set(key, left);
+    else this.#settlingOf.delete(key);
   }
 
   /** Resolves when no spent packet waits for the disk. */
@@ -108,7 +127,7 @@ export class Intake {
     const { log, suppressed } = this.#throttle.take(reason, this.#options.clock.monotonicMs());
     if (!log) return;
     // The canonical text, so that an IPv4 peer of a [::] socket looks to fail2ban as it does everywhere else.
-    this.#options.log.warn("packet refused", { reason, peer: readPeer(peer) ?? peer, ...more, suppressed });
+    this.#options.log.warn("packet refused", { reason, peer: tryParseIp(peer) ?? peer, ...more, suppressed });
   }
 }
 

@@ -13,7 +13,7 @@
  * racing it from elsewhere, since it would be spent on the failing source check. Spending later would be worse: a
  * knock refused for its rate could be replayed later by whoever recorded it, from his own address.
  */
-import { AddressError, parseIp } from "../../protocol/knock/address.ts";
+import { parseIp, tryParseIp } from "../../protocol/knock/address.ts";
 import type { IpAddress } from "../../protocol/knock/address.ts";
 import { DecryptBudget } from "../../protocol/knock/decrypt_budget.ts";
 import type { ForwardMessage } from "../../protocol/knock/forward_message.ts";
@@ -141,7 +141,7 @@ export class Judge {
     if (known === undefined || this.#isExpired(known)) {
       return { kind: "refused", reason: "unknown_key", peer };
     }
-    const peerIp = readPeer(peer);
+    const peerIp = tryParseIp(peer);
     const admission = this.#budget.admit(
       keyId,
       peerIp ?? UNREADABLE_PEER,
@@ -166,7 +166,7 @@ export class Judge {
       if (known === undefined || this.#isExpired(known)) {
         return { kind: "refused", reason: "unknown_key", peer };
       }
-      return this.#open(known, packet, peer, readPeer(peer));
+      return this.#open(known, packet, peer, tryParseIp(peer));
     });
   }
 
@@ -223,15 +223,5 @@ export class Judge {
       counter: fields.counter,
       peer,
     };
-  }
-}
-
-/** A socket's peer address in canonical text, or null if it is none: the socket's word is not trusted blindly. */
-export function readPeer(text: string): IpAddress | null {
-  try {
-    return parseIp(text);
-  } catch (error) {
-    if (error instanceof AddressError) return null;
-    throw error;
   }
 }

@@ -1,8 +1,8 @@
 /** The key folder: each regular file `<stem>.key` of `config_dir` holds one key. */
-import { join } from "node:path";
 import { KEY_TEXT_CHARS, KeyError, parseKey } from "../../protocol/knock/key.ts";
 import type { Key } from "../../protocol/knock/key.ts";
 import { describeError, Failure } from "../../system/failure.ts";
+import { joinPath } from "../../system/path.ts";
 
 export interface KeyFile {
   /** File name without `.key`: the name of its `[keys.<stem>]` table, of log fields and status labels. */
@@ -18,11 +18,15 @@ export interface KeyFolder {
   readonly problems: readonly Failure[];
   /** Files that are there but could not be read: whether they still hold their key is unknown. */
   readonly unreadableStems: ReadonlySet<string>;
+  /** Keys that more people can read than should. */
+  readonly warnings: readonly string[];
 }
 
 const SUFFIX = ".key";
 /** Room for white space around the key's text; a larger file is something else. */
 const MAX_KEY_FILE_BYTES = KEY_TEXT_CHARS + 1024;
+const READABLE_BY_ALL = 0o004;
+const PERMISSION_BITS = 0o777;
 const GEN_HINT = "make one with: postern client gen --key-file FILE";
 
 /**
@@ -35,11 +39,14 @@ export async function readKeyFolder(folder: string): Promise<KeyFolder> {
   const keys: KeyFile[] = [];
   const problems: Failure[] = [];
   const unreadableStems = new Set<string>();
+  const warnings: string[] = [];
   for (const stem of await listStems(folder)) {
-    const path = join(folder, stem + SUFFIX);
+    const path = joinPath(folder, stem + SUFFIX);
     try {
-      const text = await readKeyText(path);
-      if (text !== null) keys.push({ stem, path, key: parseKey(text) });
+      const info = await Deno.stat(path);
+      if (!info.isFile) continue;
+      keys.push({ stem, path, key: parseKey(await readKeyText(path, info.size)) });
+      warnings.push(...openToAllWarning(path, info.mode));
     } catch (error) {
       problems.push(
         new Failure(`cannot use key file ${path}: ${describeError(error)}`, { hint: GEN_HINT, cause: error }),
@@ -60,7 +67,17 @@ export async function readKeyFolder(folder: string): Promise<KeyFolder> {
       ),
     );
   }
-  return { keys, problems, unreadableStems };
+  return { keys, problems, unreadableStems, warnings };
+}
+
+/** Paths of the folder's key files, whatever they hold; none if it cannot be read. */
+export async function listKeyPaths(folder: string): Promise<string[]> {
+  try {
+    return (await listStems(folder)).map((stem) => joinPath(folder, stem + SUFFIX));
+  } catch (error) {
+    if (error instanceof Failure) return [];
+    throw error;
+  }
 }
 
 async function listStems(folder: string): Promise<string[]> {
@@ -78,16 +95,19 @@ async function listStems(folder: string): Promise<string[]> {
   return stems.sort();
 }
 
-/** The file's text, or null if it is not a regular file. */
-async function readKeyText(path: string): Promise<string | null> {
-  const info = await Deno.stat(path);
-  if (!info.isFile) return null;
-  if (info.size > MAX_KEY_FILE_BYTES) {
+async function readKeyText(path: string, sizeBytes: number): Promise<string> {
+  if (sizeBytes > MAX_KEY_FILE_BYTES) {
     throw new KeyError(
-      `cannot read key: found ${info.size} bytes, accepted are ${KEY_TEXT_CHARS} characters`,
+      `cannot read key: found ${sizeBytes} bytes, accepted are ${KEY_TEXT_CHARS} characters`,
     );
   }
   return await Deno.readTextFile(path);
+}
+
+function openToAllWarning(path: string, mode: number | null): string[] {
+  if (mode === null || (mode & READABLE_BY_ALL) === 0) return [];
+  const shown = (mode & PERMISSION_BITS).toString(8).padStart(4, "0");
+  return [`key file ${path} can be read by every user of this machine (mode ${shown}): chmod o-r ${path}`];
 }
 
 function duplicateProblems(keys: readonly KeyFile[]): Failure[] {

@@ -1,5 +1,5 @@
 /** The one address the server receives on, and its text forms. */
-import { AddressError, ipFamily, parseIp } from "../../protocol/knock/address.ts";
+import { ipFamily, tryParseIp } from "../../protocol/knock/address.ts";
 import type { IpAddress } from "../../protocol/knock/address.ts";
 
 export interface ListenAddress {
@@ -25,12 +25,8 @@ export function parseListenAddress(text: string): ListenAddress | null {
   const host = bracketed ?? bare;
   if (host === undefined || digits === undefined || Number(digits) > MAX_PORT) return null;
   if (bracketed !== undefined && !bracketed.includes(":")) return null;
-  try {
-    return { ip: parseIp(host), port: Number(digits) };
-  } catch (error) {
-    if (error instanceof AddressError) return null;
-    throw error;
-  }
+  const ip = tryParseIp(host);
+  return ip === null ? null : { ip, port: Number(digits) };
 }
 
 /** The spelling of `--allow-net` and of the readiness line: IPv6 in brackets. */

@@ -1,6 +1,6 @@
 /** Exactly what the server process needs; the flags of its `deno run` line are made from this. */
-import { dirname, join, resolve } from "node:path";
 import { COMMANDS_FILE_NAME } from "../../system/config_paths.ts";
+import { absolutePath, folderOf, isWithin, joinPath } from "../../system/path.ts";
 import type { PermissionSet } from "../../system/permissions.ts";
 import type { ServerConfig } from "./config.ts";
 import { formatListenAddress } from "./listen_address.ts";
@@ -10,7 +10,10 @@ import { formatListenAddress } from "./listen_address.ts";
  *   to anyone; and the commander's socket.
  * - read and write: its state folder, the status file's folder (a rename needs both), the commander's socket (so
  *   does a connection); read alone: the configuration and the keys.
- * - never: the commands. They lie in the folder of the configuration, which the keys make readable.
+ * - never: the commands and the commander's leases, which root runs. They lie, if nobody moved them, in the folder of
+ *   the keys, which is readable, and where the replay floors are kept, if nobody moved those, writable.
+ * - never written: the configuration and the keys that are there. (A new key file can be written into a folder
+ *   that has both keys and floors; only floors in a folder of their own keep a hijacked server from that.)
  *
  * @param options.statusPath overrides the configuration's `status_file`
  */
@@ -20,12 +23,24 @@ export function serverPermissions(
 ): PermissionSet {
   const statusPath = options.statusPath ?? config.statusPath;
   const state = [config.blocklistDir, config.socketPath];
-  if (statusPath !== null) state.push(dirname(resolve(statusPath)));
-  const commandFolders = new Set([dirname(config.configPath), config.configDir]);
+  if (statusPath !== null) state.push(folderOf(absolutePath(statusPath)));
+  const read = [...new Set([config.configPath, config.configDir, ...state])];
+  const write = [...new Set(state)];
+  const commandFolders = new Set([folderOf(config.configPath), config.configDir]);
+  const commanders = [
+    ...[...commandFolders].map((folder) => joinPath(folder, COMMANDS_FILE_NAME)),
+    ...[config.commanderStateDir].filter((path) => isCovered(path, read)),
+  ];
+  const inputs = [config.configPath, ...config.keyPaths].filter((path) => isCovered(path, write));
   return {
     net: [formatListenAddress(config.address), `unix:${config.socketPath}`],
-    read: [...new Set([config.configPath, config.configDir, ...state])],
-    write: [...new Set(state)],
-    denyRead: [...commandFolders].map((folder) => join(folder, COMMANDS_FILE_NAME)),
+    read,
+    write,
+    denyRead: commanders,
+    denyWrite: [...commanders, ...inputs],
   };
+}
+
+function isCovered(path: string, granted: readonly string[]): boolean {
+  return granted.some((folder) => isWithin(path, folder));
 }

@@ -6,6 +6,7 @@ import type { ServerConfig } from "./config.ts";
 import { formatListenAddress } from "./listen_address.ts";
 import { secureRandom } from "./random.ts";
 import { KnockServer } from "./server.ts";
+import type { ServerParts } from "./server.ts";
 import { checkServer } from "./startup.ts";
 
 export { serverPermissions } from "./permissions.ts";
@@ -35,9 +36,13 @@ export async function runServer(config: ServerConfig, options: ServerOptions): P
   if (options.check === true) return await checkServer(config, parts);
 
   const stopAsked = Promise.withResolvers<void>();
+  const starting = new AbortController();
   let server: KnockServer | null = null;
   let reloadAsked = false;
-  const stop = (): void => stopAsked.resolve();
+  const stop = (): void => {
+    starting.abort();
+    stopAsked.resolve();
+  };
   // Before the start, so that an early SIGHUP, whose default is to kill, is a reload too.
   const reload = (): void => {
     if (server === null) reloadAsked = true;
@@ -47,7 +52,8 @@ export async function runServer(config: ServerConfig, options: ServerOptions): P
   Deno.addSignalListener("SIGINT", stop);
   Deno.addSignalListener("SIGHUP", reload);
   try {
-    const running = await KnockServer.start(config, parts);
+    const running = await startUnlessStopped(config, parts, starting.signal);
+    if (running === null) return;
     server = running;
     dropPermissions(config, log);
     if (reloadAsked) void running.reload();
@@ -57,6 +63,20 @@ export async function runServer(config: ServerConfig, options: ServerOptions): P
     Deno.removeSignalListener("SIGTERM", stop);
     Deno.removeSignalListener("SIGINT", stop);
     Deno.removeSignalListener("SIGHUP", reload);
+  }
+}
+
+/** null if the signal came while a predecessor's lock was waited for. */
+async function startUnlessStopped(
+  config: ServerConfig,
+  parts: ServerParts,
+  signal: AbortSignal,
+): Promise<KnockServer | null> {
+  try {
+    return await KnockServer.start(config, { ...parts, signal });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return null;
+    throw error;
   }
 }
 

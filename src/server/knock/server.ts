@@ -8,7 +8,9 @@ import type { Clock } from "../../system/clock.ts";
 import { Failure } from "../../system/failure.ts";
 import { acquireLock } from "../../system/lock.ts";
 import type { Log } from "../../system/log.ts";
+import { SERVER_USER } from "./config.ts";
 import type { ServerConfig } from "./config.ts";
+import { seedFirstFloors } from "./first_floors.ts";
 import { FloorsFile } from "./floors_file.ts";
 import { Forwarder } from "./forwarder.ts";
 import { Intake } from "./intake.ts";
@@ -27,6 +29,8 @@ export interface ServerParts {
   readonly random: () => number;
   /** Overrides the configuration's `status_file`. */
   readonly statusPath?: string;
+  /** Ends the wait for the lock. */
+  readonly signal?: AbortSignal;
   /** Overrides the decrypt budget. */
   readonly decryptsPerSecond?: number;
 }
@@ -102,7 +106,7 @@ export class KnockServer {
    * Reads keys and floors, gives new keys a floor, binds and receives.
    *
    * @throws {Failure} naming the key file, the floors file, the address or the folder that is wrong; nothing is
-   * left running
+   * left running. When `parts.signal` comes during the wait for the lock, its reason is thrown.
    */
   static async start(config: ServerConfig, parts: ServerParts): Promise<KnockServer> {
     const { log, clock } = parts;
@@ -110,11 +114,20 @@ export class KnockServer {
     const policy = await readPolicy(config, log, clock);
     using held = new DisposableStack();
     const lock = held.use(
-      await acquireLock(config.lockPath, { timeoutMs: LOCK_TIMEOUT_MS, hint: LOCK_HINT }),
+      await acquireLock(config.lockPath, {
+        timeoutMs: LOCK_TIMEOUT_MS,
+        hint: LOCK_HINT,
+        user: SERVER_USER,
+        onWait: () => log.info("waiting for the lock", { path: config.lockPath }),
+        ...(parts.signal === undefined ? {} : { signal: parts.signal }),
+      }),
     );
     await removeStaleTemporaries(config.floorsPath);
+    const statusPath = parts.statusPath ?? config.statusPath;
+    // Nobody's start fails for a status; that its folder is away is logged with the first write.
+    if (statusPath !== null) await removeStaleTemporaries(statusPath).catch(() => {});
     const floorsFile = await FloorsFile.load(config.floorsPath);
-    await floorsFile.seed(policy.keys.map((key) => key.key.id), clock.wallNs());
+    await seedFirstFloors(floorsFile, policy.keys, clock);
     warnOfFloorsAhead(policy, floorsFile, log, clock);
     const socket = bindSocket(config.address);
     const server = new KnockServer(config, parts, policy, floorsFile, socket, lock);
@@ -220,6 +233,7 @@ export class KnockServer {
     });
     for (const warning of result.warnings) log.warn(warning);
     for (const stem of result.dropped) log.warn("key dropped", { key: stem });
+    for (const stem of result.narrowed) log.warn("key narrowed", { key: stem });
     this.#restartNeeded = result.restartNeeded ?? this.#restartNeeded;
     if (this.#restartNeeded.length > 0) {
       log.warn("restart needed", { changed: this.#restartNeeded.join(",") });

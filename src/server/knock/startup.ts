@@ -3,6 +3,7 @@ import type { Clock } from "../../system/clock.ts";
 import { describeError } from "../../system/failure.ts";
 import type { Log } from "../../system/log.ts";
 import type { ServerConfig } from "./config.ts";
+import { requireCredibleClock } from "./first_floors.ts";
 import { FloorsFile } from "./floors_file.ts";
 import type { JudgePolicy } from "./judge.ts";
 import { readKeyFolder } from "./keys.ts";
@@ -22,7 +23,7 @@ export async function checkServer(
   const { log, clock } = parts;
   for (const warning of config.warnings) log.warn(warning);
   const policy = await readPolicy(config, log, clock);
-  await FloorsFile.load(config.floorsPath);
+  requireCredibleClock(await FloorsFile.load(config.floorsPath), policy.keys, clock);
   log.info("configuration is good", { config: config.configPath, keys: policy.keys.length });
 }
 
@@ -33,6 +34,7 @@ export async function readPolicy(config: ServerConfig, log: Log, clock: Clock): 
   for (const problem of others) log.error(describeError(problem));
   if (first !== undefined) throw first;
   const policy = buildPolicy(config, folder.keys);
+  for (const warning of folder.warnings) log.warn(warning);
   for (const warning of idleKeyWarnings(config, folder.keys, clock.wallMs())) log.warn(warning);
   return policy;
 }

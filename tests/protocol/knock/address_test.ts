@@ -9,6 +9,7 @@ import {
   ipNetwork,
   ipToBytes,
   parseIp,
+  tryParseIp,
 } from "../../../src/protocol/knock/address.ts";
 import { holds } from "../../property.ts";
 import { rurocoIp } from "../../reference/ruroco.ts";
@@ -105,11 +106,13 @@ Deno.test("parseIp() gives each address its one canonical spelling", () => {
   for (const [written, canonical] of spellings) {
     assert.equal(parseIp(written), canonical, written);
     assert.equal(parseIp(canonical), canonical, `${canonical} again`);
+    assert.equal(tryParseIp(written), canonical, written);
   }
 });
 
-Deno.test("parseIp() refuses what is not one whole address, with a short message", () => {
+Deno.test("parseIp() refuses what is not one whole address, with a short message; tryParseIp() gives null", () => {
   for (const text of refused) {
+    assert.equal(tryParseIp(text), null, text);
     assert.throws(() => parseIp(text), (error) => {
       assert(error instanceof AddressError, text);
       assert.equal(error.name, "AddressError");

@@ -382,3 +382,22 @@ Deno.test("due() gives each lane's items at its own time when many keys are floo
   assert.equal(bench.budget.nextDueMs(), 1100);
   assert(Math.abs(bench.opened - 300 * 10) <= 300, `${bench.opened} opened for 300 keys in a second`);
 });
+
+Deno.test("due() gives what was drawn in the order of arrival, over both lanes of all keys", () => {
+  const budget = new DecryptBudget<number>({ keyIds: [A, B], random: seededRandom(7) });
+  // The network of `home` is known to A, so its packets go by the other lane than those of strangers.
+  budget.authenticated(A, home, 0);
+  const stranger = parseIp("10.0.0.1");
+  let mixedDraws = 0;
+  for (let slice = 0; slice < 50; slice++) {
+    const nowMs = slice * SLICE_MS;
+    for (let n = 0; n < 8 * PER_SLICE; n++) {
+      const arrival = slice * 1000 + n;
+      budget.admit(n % 3 === 0 ? B : A, n % 2 === 0 ? home : stranger, () => arrival, nowMs);
+    }
+    const drawn = budget.due(nowMs + SLICE_MS);
+    assert.deepEqual(drawn, drawn.toSorted((a, b) => a - b));
+    if (drawn.length > 2 * PER_SLICE) mixedDraws++;
+  }
+  assert(mixedDraws > 20, `${mixedDraws} draws of more than two lanes`);
+});

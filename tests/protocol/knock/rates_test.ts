@@ -46,13 +46,26 @@ Deno.test("a key's window counts all its peers, and a packet over one limit coun
     [0, "192.0.2.3", 1n, null],
     [1, "192.0.2.4", 1n, "key_rate"],
     [1, "192.0.2.5", 1n, "key_rate"],
-    [2, "192.0.2.4", 2n, null], // not counted for this peer while it was over the key's limit
+    [2, "192.0.2.4", 2n, null],
     [2, "192.0.2.4", 2n, null],
     [3, "192.0.2.4", 2n, "peer_rate"],
     [3, "192.0.2.6", 3n, "global_rate"],
-    [1000, "192.0.2.6", 3n, null],
-    [1000, "192.0.2.4", 1n, "peer_rate"], // its two of 2 ms are still there
-    [1002, "192.0.2.4", 1n, null],
+    [1000, "192.0.2.4", 1n, null], // not counted for this peer while it was over the key's limit
+    [1000, "192.0.2.4", 1n, null],
+    [1001, "192.0.2.4", 1n, "peer_rate"],
+    [1001, "192.0.2.4", 2n, "peer_rate"], // its two of 2 ms are still there
+    [1002, "192.0.2.4", 2n, null],
+  ]);
+});
+
+Deno.test("a peer's window is one for each key: who holds another key cannot use up a victim's by his address", () => {
+  play(new RequestRates(limits), [
+    [0, "192.0.2.1", 2n, null],
+    [0, "192.0.2.1", 2n, null],
+    [1, "192.0.2.1", 2n, "peer_rate"],
+    [1, "192.0.2.1", 1n, null],
+    [1, "192.0.2.1", 1n, null],
+    [2, "192.0.2.1", 1n, "peer_rate"],
   ]);
 });
 
@@ -94,11 +107,11 @@ Deno.test("memory is bounded by the global limit, however many peers ask", () =>
   const rates = new RequestRates({ perPeer: 2, perKey: 1000, global: 100 });
   for (let i = 0; i < 50_000; i++) {
     rates.admit(parseIp(`10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`), 1n, i / 5);
-    assert(rates.trackedPeers <= 100);
+    assert(rates.trackedPairs <= 100);
   }
-  assert(rates.trackedPeers > 0);
+  assert(rates.trackedPairs > 0);
   rates.admit(parseIp("192.0.2.1"), 1n, 1e6);
-  assert.equal(rates.trackedPeers, 1);
+  assert.equal(rates.trackedPairs, 1);
 });
 
 Deno.test("admit() agrees with counting through a list of all admissions", () => {
@@ -115,7 +128,9 @@ Deno.test("admit() agrees with counting through a list of all admissions", () =>
       nowMs += waitMs;
       const peer = peers[peerNumber] ?? parseIp("::1");
       const recent = admitted.filter(({ atMs }) => atMs > nowMs - 1000);
-      const expected = recent.filter((one) => one.peer === peer).length >= limits.perPeer
+      const expected = recent.filter((one) =>
+          one.peer === peer && one.keyId === keyId
+        ).length >= limits.perPeer
         ? "peer_rate"
         : recent.filter((one) => one.keyId === keyId).length >= limits.perKey
         ? "key_rate"

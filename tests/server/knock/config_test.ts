@@ -6,6 +6,7 @@ import { formatListenAddress, parseListenAddress } from "../../../src/server/kno
 import { serverPermissions } from "../../../src/server/knock/permissions.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { parseTomlSource } from "../../../src/system/toml_file.ts";
+import { ServerFolder } from "./server_folder.ts";
 
 const PATH = "/etc/postern/config.toml";
 
@@ -35,6 +36,8 @@ Deno.test("parseServerConfig() fills everything but ips with the defaults of rur
     floorsPath: "/etc/postern/blocklist.msgpck",
     lockPath: "/etc/postern/postern-server.lock",
     socketPath: "/etc/postern/ruroco.socket",
+    commanderStateDir: "/etc/postern/commander-state",
+    keyPaths: [],
     statusPath: null,
     maxRequestsPerSecond: 2,
     maxRequestsPerSecondGlobal: 100,
@@ -117,7 +120,7 @@ Deno.test("parseServerConfig() warns of an empty ips list and of unknown keys, w
     `${PATH}:2: max_request_per_second: unknown key, ignored (did you mean max_requests_per_second?)`,
     `${PATH}:3: blockist_dir: unknown key, ignored (did you mean blocklist_dir?)`,
     `${PATH}:4: foo: unknown key, ignored`,
-    `${PATH}:5: commands: unknown key, ignored`,
+    `${PATH}:5: commands: ignored, commands belong in commands.toml`,
     `${PATH}: ips is empty, so every packet is refused`,
   ]);
 });
@@ -127,6 +130,7 @@ const ADDRESS = "accepted is an IP literal with a port, such as [::]:80, 0.0.0.0
 const PATHS = "accepted is a path without a comma (the sandbox separates paths by commas)";
 const ALLOW = 'accepted is a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
 const NOT_AFTER = "accepted is a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
+const STATE_DIR = "accepted is one without files of the server (keys, replay floors, socket)";
 const FIELDS = "accepted are allow, max_packet_age_seconds, not_after, disabled";
 
 /** Text of the file, and the whole error. The second line is where ips stand when the first is under test. */
@@ -158,6 +162,18 @@ const refusals: readonly [text: string, message: string][] = [
   [
     `ips = []\nmax_packet_age_seconds = inf`,
     `${PATH}:2: max_packet_age_seconds: found Infinity, accepted is a whole number from 0 to 3162240000`,
+  ],
+  [
+    `ips = []\n[key.phone]\nallow = []`,
+    `${PATH}:2: key: found an unknown table, accepted is [keys.<file stem>] (did you mean keys?)`,
+  ],
+  [
+    `ips = []\ncommander_state_dir = "/etc/postern"`,
+    `${PATH}:2: commander_state_dir: found the folder /etc/postern, ${STATE_DIR}`,
+  ],
+  [
+    `ips = []\nblocklist_dir = "/var/lib/p/floors"\ncommander_state_dir = "/var/lib/p"`,
+    `${PATH}:3: commander_state_dir: found the folder /var/lib/p, ${STATE_DIR}`,
   ],
   [`ips = []\nkeys = 1`, `${PATH}:2: keys: found 1, accepted is a table`],
   [`ips = []\n[keys]\nphone = true`, `${PATH}:3: keys.phone: found true, accepted is a table`],
@@ -234,8 +250,45 @@ status_file = "/run/postern-status/knock.prom"
     net: ["[::]:80", "unix:/run/postern/ruroco.socket"],
     read: [PATH, "/etc/postern", "/var/lib/postern", "/run/postern/ruroco.socket", "/run/postern-status"],
     write: ["/var/lib/postern", "/run/postern/ruroco.socket", "/run/postern-status"],
-    denyRead: ["/etc/postern/commands.toml"],
+    denyRead: ["/etc/postern/commands.toml", "/etc/postern/commander-state"],
+    denyWrite: ["/etc/postern/commands.toml", "/etc/postern/commander-state"],
   });
+});
+
+Deno.test("serverPermissions() keeps configuration, keys and the commander's files from being written", () => {
+  const keyPaths = ["/etc/postern/a.key", "/etc/postern/b.key"];
+  const config = parseServerConfig(parseTomlSource(PATH, "ips = []"), keyPaths);
+  const { write, denyRead, denyWrite } = serverPermissions(config);
+  assert.deepEqual(write, ["/etc/postern", "/etc/postern/ruroco.socket"]);
+  assert.deepEqual(denyRead, ["/etc/postern/commands.toml", "/etc/postern/commander-state"]);
+  assert.deepEqual(denyWrite, [
+    "/etc/postern/commands.toml",
+    "/etc/postern/commander-state",
+    PATH,
+    ...keyPaths,
+  ]);
+});
+
+Deno.test("serverPermissions() denies the commander's state only where something grants it", () => {
+  const elsewhere = serverPermissions(parse(`ips = []\ncommander_state_dir = "/var/lib/commander"`));
+  assert.deepEqual(elsewhere.denyRead, ["/etc/postern/commands.toml"]);
+  const inStatusFolder = parse(
+    `ips = []\ncommander_state_dir = "/run/p/state"\nstatus_file = "/run/p/status"`,
+  );
+  assert.deepEqual(serverPermissions(inStatusFolder).denyWrite, [
+    "/etc/postern/commands.toml",
+    "/run/p/state",
+    PATH,
+  ]);
+});
+
+Deno.test("loadServerConfig() knows the key files that are there", async () => {
+  await using folder = await ServerFolder.make("ips = []");
+  for (const stem of ["b", "a"]) await folder.addKey(stem);
+  await folder.write("notes.txt", "");
+  assert.deepEqual((await folder.config()).keyPaths, [`${folder.path}/a.key`, `${folder.path}/b.key`]);
+  await folder.write("config.toml", `ips = []\nconfig_dir = "/nonexistent"`);
+  assert.deepEqual((await folder.config()).keyPaths, []);
 });
 
 Deno.test("serverPermissions() never lets the commands be read, wherever the keys lie", () => {
@@ -244,6 +297,7 @@ Deno.test("serverPermissions() never lets the commands be read, wherever the key
     net: ["[::]:34020", "unix:/srv/keys/ruroco.socket"],
     read: [PATH, "/srv/keys", "/srv/keys/ruroco.socket", "/tmp/s"],
     write: ["/srv/keys", "/srv/keys/ruroco.socket", "/tmp/s"],
-    denyRead: ["/etc/postern/commands.toml", "/srv/keys/commands.toml"],
+    denyRead: ["/etc/postern/commands.toml", "/srv/keys/commands.toml", "/srv/keys/commander-state"],
+    denyWrite: ["/etc/postern/commands.toml", "/srv/keys/commands.toml", "/srv/keys/commander-state"],
   });
 });

@@ -45,6 +45,21 @@ Deno.test("load() refuses a file that it cannot read, instead of starting over",
   await assert.rejects(FloorsFile.load(PATH, disk), Failure);
 });
 
+Deno.test("load() tells that a floors file of a former run as root is the problem", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    const disk = new FakeDisk();
+    disk.readFile = () => Promise.reject(new Deno.errors.PermissionDenied("no"));
+    await assert.rejects(FloorsFile.load(path, disk), (error) => {
+      assert.ok(error instanceof Failure);
+      assert.match(error.hint ?? "", /^it belongs to another user \(uid \d+\), .*: chown postern \/.*/);
+      return true;
+    });
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("seed() gives only keys without a floor the new one, and has it on disk when it resolves", async () => {
   const disk = new FakeDisk({ [PATH]: encodeFloors(new Map([[1n, 500n]])) });
   const file = await FloorsFile.load(PATH, disk);

@@ -7,6 +7,21 @@ const folder = configPath.slice(0, configPath.lastIndexOf("/"));
 
 const acts: Record<string, () => unknown> = {
   "read the commands": () => Deno.readTextFileSync(`${folder}/commands.toml`),
+  "overwrite the commands": () => Deno.writeTextFileSync(`${folder}/commands.toml`, ""),
+  "move a file over the commands": () => {
+    Deno.writeTextFileSync(`${folder}/planted`, "");
+    Deno.renameSync(`${folder}/planted`, `${folder}/commands.toml`);
+  },
+  "move the commands away": () => Deno.renameSync(`${folder}/commands.toml`, `${folder}/gone`),
+  "overwrite the configuration": () => Deno.writeTextFileSync(configPath, ""),
+  "open the configuration to all": () => Deno.chmodSync(configPath, 0o666),
+  "overwrite a key": () => Deno.writeTextFileSync(`${folder}/user.key`, ""),
+  "remove a key": () => Deno.removeSync(`${folder}/user.key`),
+  "read a lease": () => Deno.readTextFileSync(`${folder}/commander-state/leases.json`),
+  "plant a lease": () => Deno.writeTextFileSync(`${folder}/commander-state/leases.json`, ""),
+  "move the leases away": () => Deno.renameSync(`${folder}/commander-state`, `${folder}/gone`),
+  "remove the folder with all in it": () => Deno.removeSync(folder, { recursive: true }),
+  "make a link to the commands": () => Deno.linkSync(`${folder}/commands.toml`, `${folder}/link`),
   "read a file elsewhere": () => Deno.readTextFileSync("/etc/passwd"),
   "write a file elsewhere": () => Deno.writeTextFileSync("/tmp/postern-forbidden", ""),
   "run a program": () => new Deno.Command("/bin/true").outputSync(),

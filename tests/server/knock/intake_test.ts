@@ -29,11 +29,11 @@ class Desk {
   });
 }
 
-function spent(refusal: SpentReason | null, counter = 5n): Spent {
+function spent(refusal: SpentReason | null, counter = 5n, key = "user"): Spent {
   return {
     kind: "spent",
     refusal,
-    key: "user",
+    key,
     message: { commandHash: 0x9b93083959d8550an, ip: HOME_IP },
     counter,
     peer: HOME_IP,
@@ -101,16 +101,33 @@ Deno.test("take() refuses for queue_full when the commander is that far behind",
   assert.deepEqual([desk.intake.refused.queue_full, desk.intake.accepted], [1, 0]);
 });
 
-Deno.test("take() keeps at most 1024 packets waiting for a disk that hangs", async () => {
+Deno.test("take() keeps at most 64 packets of a key waiting for a disk that hangs, and frees their places", async () => {
   const desk = new Desk();
   const disk = Promise.withResolvers<void>();
   desk.commit = () => disk.promise;
-  for (let n = 0; n < 1100; n++) desk.intake.take(spent(null));
-  assert.equal(desk.intake.uncommitted, 1024);
-  assert.equal(desk.intake.refused.floor_not_durable, 76);
+  for (let n = 0; n < 100; n++) desk.intake.take(spent(null));
+  assert.equal(desk.intake.uncommitted, 64);
+  assert.equal(desk.intake.refused.floor_not_durable, 36);
   disk.resolve();
   await desk.intake.settled();
-  assert.equal(desk.forwarded.length, 1024);
+  assert.equal(desk.forwarded.length, 64);
+  for (let n = 0; n < 64; n++) desk.intake.take(spent(null));
+  await desk.intake.settled();
+  assert.equal(desk.forwarded.length, 128);
+  assert.equal(desk.intake.refused.floor_not_durable, 36);
+});
+
+Deno.test("take() never refuses a key's knock for what other keys have waiting", async () => {
+  const desk = new Desk();
+  const disk = Promise.withResolvers<void>();
+  desk.commit = () => disk.promise;
+  for (let key = 0; key < 40; key++) {
+    for (let n = 0; n < 100; n++) desk.intake.take(spent("command_not_allowed", 5n, `restricted-${key}`));
+  }
+  desk.intake.take(spent(null));
+  disk.resolve();
+  await desk.intake.settled();
+  assert.equal(desk.forwarded.length, 1);
 });
 
 Deno.test("take() logs of each reason five refusals at once and one in ten seconds, with the peer alone", () => {

@@ -588,3 +588,31 @@ Deno.test("setPolicy() counts the rates of the last second on, and keeps floors"
   assert.equal(court.knock({ destinationIp: parseIp("2001:db8::1") }), "peer_rate");
   assert.equal(court.receive(first), "replayed");
 });
+
+Deno.test("receive() lets no key's holder use up the rate of another's by sending from his address", () => {
+  const court = new Court();
+  const other = new Knocker(() => court.clock.wallNs());
+  court.floors.seedIfAbsent(other.key.id, 0n);
+  court.setPolicy({ keys: [court.key, { ...court.key, stem: "other", key: other.key }] });
+  const { perPeer } = court.policy.rates;
+  const answers = Array.from({ length: perPeer + 1 }, () => court.receive(other.packet()));
+  assert.deepEqual(answers, [...Array(perPeer).fill("good"), "peer_rate"]);
+  assert.equal(court.knock(), "good");
+});
+
+Deno.test("drawHeld() opens two packets of one key in the order in which they came", () => {
+  const court = new Court({ policy: { rates: { perPeer: 1e6, perKey: 1e6, global: 1e6 } } });
+  let spent = 0;
+  for (let slice = 0; slice < 20; slice++) {
+    // More than open at once and fewer than are held: all of them are drawn, in an order that the draw has mixed.
+    for (let n = 0; n < 20; n++) {
+      if (court.knock({}, n % 2 === 0 ? HOME_IP : ELSEWHERE_IP) === "good") spent++;
+    }
+    court.clock.advance(20);
+    const words = court.judge.drawHeld().map(word);
+    assert.deepEqual(words.filter((each) => each === "replayed"), []);
+    spent += words.length;
+    court.clock.advance(20);
+  }
+  assert.ok(spent > 300, `${spent} spent`);
+});

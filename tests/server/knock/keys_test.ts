@@ -89,6 +89,21 @@ Deno.test("readKeyFolder() tells a key that is gone from one that could not be r
   assert.deepEqual(found.unreadableStems, new Set(["loop"]));
 });
 
+Deno.test("readKeyFolder() warns of a key file that every user of the machine can read", async () => {
+  await using folder = await ServerFolder.make();
+  await folder.addKey("user");
+  await folder.addKey("guest");
+  const path = `${folder.path}/guest.key`;
+  for (const [mode, isWarned] of [[0o604, true], [0o644, true], [0o640, false], [0o600, false]] as const) {
+    await Deno.chmod(path, mode);
+    const { warnings, problems } = await readKeyFolder(folder.path);
+    assert.deepEqual(problems, []);
+    const text = `key file ${path} can be read by every user of this machine ` +
+      `(mode 0${mode.toString(8)}): chmod o-r ${path}`;
+    assert.deepEqual(warnings, isWarned ? [text] : []);
+  }
+});
+
 Deno.test("buildPolicy() joins keys and grants", async () => {
   await using folder = await ServerFolder.make(`${LOOPBACK_CONFIG}
 max_packet_age_seconds = 300

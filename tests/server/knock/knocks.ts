@@ -30,6 +30,11 @@ export class FakeClock implements Clock {
     return this.#monotonicMs;
   }
 
+  /** What a person or NTP does to the wall clock. */
+  shiftWall(ms: number): void {
+    this.#wallMs += ms;
+  }
+
   advance(ms: number): void {
     this.#wallMs += ms;
     this.#monotonicMs += ms;

@@ -197,6 +197,11 @@ const brokenReloads: readonly {
     problem: /keys\.a\.alow: found an unknown field/,
   },
   {
+    what: "a table at the top is unknown",
+    breakIt: (server) => server.writeConfig("[key.a]\nallow = []"),
+    problem: /:3: key: found an unknown table, accepted is \[keys\.<file stem>\] \(did you mean keys\?\)/,
+  },
+  {
     what: "a table has no key file",
     breakIt: (server) => server.writeConfig("[keys.zoe]\nallow = []"),
     problem: /keys\.zoe: found no file zoe\.key/,
@@ -271,6 +276,123 @@ Deno.test("reload() drops a key when its disabled has a type that could mean yes
   assert.match(result.problems[0] ?? "", /keys\.a\.disabled: found "true", accepted is true or false/);
   assert.deepEqual(result.dropped, ["a"]);
   assert.deepEqual(server.answers(), ["unknown_key", "good"]);
+});
+
+/** Ways to take a key away that the strict reading refuses; each stands in a file that is refused for it. */
+const illTyped: readonly [text: string, problem: RegExp][] = [
+  ['[keys.a]\nnot_after = "2020-01-01T00:00:00Z"', /keys\.a\.not_after: found "2020-/],
+  ["[keys.a]\nnot_after = 2099-01-01", /keys\.a\.not_after: found 2099-01-01 without a zone/],
+  ["[[keys.a]]\ndisabled = true", /keys\.a: found a list of 1, accepted is a table/],
+  ['[keys]\na = "disabled"', /keys\.a: found "disabled", accepted is a table/],
+  ["[keys]\na = false", /keys\.a: found false, accepted is a table/],
+];
+
+for (const [text, problem] of illTyped) {
+  Deno.test(`reload() drops the key of ${JSON.stringify(text)}: doubt counts as taken away`, async () => {
+    await using server = await Running.start();
+    await server.writeConfig(text);
+    const result = await server.reload();
+    assert.match(result.problems.join(), problem);
+    assert.deepEqual(result.dropped, ["a"]);
+    assert.deepEqual(server.answers(), ["unknown_key", "good"]);
+  });
+}
+
+const BROKEN_ELSEWHERE = "\n[keys.b]\nalow = []\n";
+
+Deno.test("reload() narrows a key's commands, also when the rest of it fails", async () => {
+  await using server = await Running.start(LOOPBACK_CONFIG + '[keys.b]\nallow = ["open_ssh", "open_web"]\n');
+  await server.writeConfig(
+    '[keys.a]\nallow = ["open_web"]\n[keys.b]\nallow = ["open_web", "reboot"]\nalow = 1\n',
+  );
+  const result = await server.reload();
+  assert.equal(result.problems.length, 1);
+  assert.deepEqual([result.dropped, result.narrowed], [[], ["a", "b"]]);
+  const { a, b } = server.knockers;
+  assert.deepEqual(
+    [["open_ssh", "open_web", "reboot"].map((
+      command,
+    ) => [server.knock(a, { command }), server.knock(b, { command })])],
+    [[
+      ["command_not_allowed", "command_not_allowed"],
+      ["good", "good"],
+      ["command_not_allowed", "command_not_allowed"],
+    ]],
+  );
+  // What was taken stays taken until a reload works, whatever the next broken file says.
+  await server.writeConfig(BROKEN_ELSEWHERE);
+  assert.deepEqual((await server.reload()).narrowed, []);
+  assert.equal(server.knock(a), "command_not_allowed");
+  await server.writeConfig("");
+  assert.deepEqual((await server.reload()).problems, []);
+  assert.deepEqual(server.answers(), ["good", "good"]);
+});
+
+for (const allow of ['"open_ssh"', "[1]", '["open_ssh", "#12"]', "{ open_ssh = true }", "false"]) {
+  Deno.test(`reload() takes allow = ${allow}, which nobody can read, for no command at all`, async () => {
+    await using server = await Running.start();
+    await server.writeConfig(`[keys.a]\nallow = ${allow}`);
+    const result = await server.reload();
+    assert.match(result.problems.join(), /keys\.a\.allow: found /);
+    assert.deepEqual([result.dropped, result.narrowed], [[], ["a"]]);
+    assert.deepEqual(server.answers(), ["command_not_allowed", "good"]);
+  });
+}
+
+Deno.test("reload() brings a key's end nearer, also when the rest of it fails, and never puts it off", async () => {
+  await using server = await Running.start();
+  const inMinutes = (minutes: number): string =>
+    new Date(server.clock.wallMs() + minutes * 60_000).toISOString();
+  await server.writeConfig(`[keys.a]\nnot_after = ${inMinutes(5)}${BROKEN_ELSEWHERE}`);
+  assert.deepEqual((await server.reload()).narrowed, ["a"]);
+  await server.writeConfig(`[keys.a]\nnot_after = ${inMinutes(60)}${BROKEN_ELSEWHERE}`);
+  assert.deepEqual((await server.reload()).narrowed, []);
+  assert.deepEqual(server.answers(), ["good", "good"]);
+  server.clock.advance(6 * 60_000);
+  assert.deepEqual(server.answers(), ["unknown_key", "good"]);
+});
+
+Deno.test("reload() narrows a key whose file was renamed together with its table", async () => {
+  await using server = await Running.start();
+  await server.folder.remove("a.key");
+  await server.folder.addKey("phone", server.knockers.a.key);
+  await server.writeConfig(`[keys.phone]\nallow = []${BROKEN_ELSEWHERE}`);
+  assert.deepEqual((await server.reload()).narrowed, ["a"]);
+  assert.deepEqual(server.answers(), ["command_not_allowed", "good"]);
+});
+
+Deno.test("reload() gives no new key a floor by a clock that is obviously wrong, and says so", async () => {
+  await using server = await Running.start();
+  const guest = new Knocker(() => server.clock.wallNs());
+  await server.folder.addKey("guest", guest.key);
+  const bootMs = Date.UTC(1970, 0, 1, 0, 1) - server.clock.wallMs();
+  server.clock.shiftWall(bootMs);
+  const result = await server.reload();
+  assert.match(
+    result.problems.join(),
+    /cannot give key guest its first floor: the clock says 1970-01-01T00:01:00/,
+  );
+  assert.equal(server.floorsFile.floors.get(guest.key.id), undefined);
+  server.clock.shiftWall(-bootMs);
+  assert.deepEqual((await server.reload()).problems, []);
+  assert.equal(server.knock(guest), "good");
+});
+
+Deno.test("reload() works with a wrong clock as long as every key has its floor", async () => {
+  await using server = await Running.start();
+  server.clock.shiftWall(-server.clock.wallMs());
+  assert.deepEqual((await server.reload()).problems, []);
+});
+
+Deno.test("reload() warns of a key file that everybody on the machine can read", async () => {
+  await using server = await Running.start();
+  const path = `${server.folder.path}/a.key`;
+  await Deno.chmod(path, 0o644);
+  assert.deepEqual((await server.reload()).warnings, [
+    `key file ${path} can be read by every user of this machine (mode 0644): chmod o-r ${path}`,
+  ]);
+  await Deno.chmod(path, 0o640);
+  assert.deepEqual((await server.reload()).warnings, []);
 });
 
 Deno.test("reload() drops a key whose file holds another one now, or garbage", async () => {

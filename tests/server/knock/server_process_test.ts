@@ -8,6 +8,7 @@ import { decodeForwardMessage } from "../../../src/protocol/knock/forward_messag
 import { PACKET_BYTES } from "../../../src/protocol/knock/packet.ts";
 import { checkServer } from "../../../src/server/knock/startup.ts";
 import { systemClock } from "../../../src/system/clock.ts";
+import { acquireLock } from "../../../src/system/lock.ts";
 import { Log } from "../../../src/system/log.ts";
 import { CommanderDouble } from "./commander_double.ts";
 import { Knocker } from "./knocks.ts";
@@ -261,6 +262,49 @@ Deno.test(
   },
 );
 
+Deno.test("a server process that waits for the lock ends with 0 at SIGTERM, at once", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  await using folder = await ServerFolder.make();
+  await folder.addKey("user");
+  const lockPath = `${folder.path}/postern-server.lock`;
+  using _held = await acquireLock(lockPath, { timeoutMs: 0 });
+  await using server = await spawnServer(folder.configPath);
+  await server.line(({ fields }) => fields["message"] === "waiting for the lock");
+  const started = performance.now();
+  assert.equal((await server.stop("SIGTERM")).code, 0);
+  assert.ok(performance.now() - started < 1000);
+});
+
+Deno.test("a server process removes what a killed one left of its status and its floors", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  await using folder = await ServerFolder.make();
+  await folder.addKey("user");
+  await folder.write("config.toml", `${LOOPBACK_CONFIG}status_file = "${folder.path}/status.json"\n`);
+  for (const name of ["status.json", "blocklist.msgpck", "other"]) {
+    await folder.write(`.${name}.0011.tmp`, "");
+  }
+  await using server = await spawnServer(folder.configPath);
+  await readyPort(server);
+  await server.stop();
+  const temporaries = [...Deno.readDirSync(folder.path)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".tmp")
+  );
+  assert.deepEqual(temporaries, [".other.0011.tmp"]);
+});
+
+Deno.test("a server process warns at its start of a key file that everybody can read", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  await using folder = await ServerFolder.make();
+  await folder.addKey("user");
+  await Deno.chmod(`${folder.path}/user.key`, 0o644);
+  await using server = await spawnServer(folder.configPath);
+  const line = await server.line(({ fields }) => fields["level"] === "warn");
+  assert.match(String(line.fields["message"]), /^key file .*user\.key can be read by every user /);
+});
+
 Deno.test("a server whose state folder is away refuses knocks, and saves the floors when it is back", {
   timeout: TIMEOUT_MS,
 }, async () => {
@@ -402,6 +446,8 @@ ntp = "system"
 
 Deno.test("the server's permissions let nothing else be done", { timeout: TIMEOUT_MS }, async () => {
   await using site = await Site.open();
+  await Deno.mkdir(`${site.folder.path}/commander-state`);
+  await site.folder.write("commander-state/leases.json", "{}");
   const program = new URL("./forbidden_acts.ts", import.meta.url).pathname;
   await using acts = await spawnServer(site.folder.configPath, program);
   assert.equal((await acts.status).code, 0);
