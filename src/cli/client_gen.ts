@@ -1,7 +1,7 @@
 /** `postern client gen`. */
 import { makeKey, writeKeyFile } from "../client/knock/gen.ts";
 import type { OptionValues } from "./parse.ts";
-import { printJson, printResult } from "./terminal.ts";
+import { jsonLine, printJson, printNewKey, printResult } from "./terminal.ts";
 
 /** Prints a new key, or writes it to a file of its own. */
 export async function clientGen(values: OptionValues): Promise<void> {
@@ -10,7 +10,7 @@ export async function clientGen(values: OptionValues): Promise<void> {
   const isJson = values.flag("json");
   if (keyFile === undefined) {
     // No line end: `gen > user.key` makes the file that a key is.
-    return isJson ? printJson({ key: keyText, key_id: keyId }) : printResult(keyText);
+    return printNewKey(isJson ? jsonLine({ key: keyText, key_id: keyId }) : keyText);
   }
   await writeKeyFile(keyFile, keyText);
   if (isJson) printJson({ key_file: keyFile, key_id: keyId });

@@ -1,7 +1,9 @@
 /** Renders the command table as help pages. Loaded only when help is asked for. */
+import { shellWord } from "./shell_word.ts";
 import {
   COMMANDS,
   type CommandSpec,
+  type ExampleSpec,
   findCommand,
   findGroup,
   GROUPS,
@@ -11,24 +13,48 @@ import {
 } from "./table.ts";
 
 const WIDTH_CHARS = 100;
+const EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage";
 
 /**
  * The help page of a path: `[]` for the program, `[group]`, or `[group, word]`.
  *
+ * @param mainPath path of the main module, for who runs it from a checkout and has no program called `postern`
  * @throws {TypeError} for a path the command table does not have (`parse` checks paths first)
  */
-export function helpPage(path: readonly string[]): string {
+export function helpPage(
+  path: readonly string[],
+  mainPath: string,
+  isStandalone = Deno.build.standalone,
+): string {
+  const program = isStandalone ? "postern" : `deno run -A ${shellWord(mainPath)}`;
   const [groupWord, word] = path;
-  if (groupWord === undefined) return programPage();
+  if (groupWord === undefined) return programPage(program);
   const group = findGroup(groupWord);
   if (group === undefined) throw new TypeError(`no help page for "${groupWord}"`);
-  if (word === undefined) return groupPage(group);
+  if (word === undefined) return groupPage(group, program);
   const command = findCommand(groupWord, word);
   if (command === undefined) throw new TypeError(`no help page for "${groupWord} ${word}"`);
-  return commandPage(command);
+  return commandPage(command, program);
 }
 
-function programPage(): string {
+/** What has to be typed once before the examples, which call the program by its name. */
+function examplesHeading(program: string): string[] {
+  if (program === "postern") return ["Examples:"];
+  return [
+    "Run from a checkout, after this line the examples work as they are:",
+    `  alias postern=${shellWord(program)}`,
+    "",
+    "Examples:",
+  ];
+}
+
+function exampleLines({ line, sshHost }: ExampleSpec, program: string): string[] {
+  if (sshHost === undefined) return [`postern ${line}`];
+  // No alias is known where ssh runs it.
+  return [`Host ${sshHost}`, `  ProxyCommand ${program.replaceAll("%", "%%")} ${line}`];
+}
+
+function programPage(program: string): string {
   return page([
     "Postern reaches machines that look closed: one silent, encrypted packet runs one configured command.",
     "",
@@ -45,16 +71,16 @@ function programPage(): string {
       ["-V, --version", "print the version"],
     ]),
     "",
-    "Examples:",
+    ...examplesHeading(program),
     "  postern client gen --key-file user.key",
     "  postern client send -a host.example:80 -K user.key -c open_ssh",
     "  postern help client send",
     "",
-    "Exit codes: 0 done, 1 failed, 2 wrong usage",
+    EXIT_CODES,
   ]);
 }
 
-function groupPage(group: GroupSpec): string {
+function groupPage(group: GroupSpec, program: string): string {
   return page([
     `Usage: postern ${group.word} COMMAND [options]`,
     "",
@@ -63,7 +89,7 @@ function groupPage(group: GroupSpec): string {
     "Commands:",
     ...commandRows(group),
     "",
-    "Examples:",
+    ...examplesHeading(program),
     ...commandsOf(group).flatMap((command) => command.examples.slice(0, 1)).map((example) =>
       `  postern ${example.line}`
     ),
@@ -72,7 +98,7 @@ function groupPage(group: GroupSpec): string {
   ]);
 }
 
-function commandPage(command: CommandSpec): string {
+function commandPage(command: CommandSpec, program: string): string {
   const needs = Object.entries(command.needs);
   return page([
     `Usage: postern ${command.path.join(" ")} ${command.usage}`,
@@ -84,8 +110,13 @@ function commandPage(command: CommandSpec): string {
     "Permissions (every other kind is dropped at start):",
     ...rows(needs.map(([kind, reason]) => [`--allow-${kind}`, reason])),
     "",
-    "Examples:",
-    ...command.examples.flatMap((example) => [`  ${example.what}:`, `    postern ${example.line}`]),
+    ...examplesHeading(program),
+    ...command.examples.flatMap((example) => [
+      `  ${example.what}:`,
+      ...exampleLines(example, program).map((line) => `    ${line}`),
+    ]),
+    "",
+    EXIT_CODES,
   ]);
 }
 

@@ -11,11 +11,17 @@ export function keyArguments(values: OptionValues): KeyArguments {
   return { key: values.text("key"), keyFile: values.text("key-file") };
 }
 
+/** Loaded only where somebody types. */
+async function askForKey(): Promise<string> {
+  const { readHiddenLine } = await import("./hidden_line.ts");
+  return await readHiddenLine("key: ");
+}
+
 /** Reads the key, finds the config folder, and gives the options of a knock. */
 export async function knockOptions(values: OptionValues): Promise<SendKnockOptions> {
   const key = await readKey(keyArguments(values), {
     stdin: Deno.stdin,
-    stdinIsTerminal: () => Deno.stdin.isTerminal(),
+    askOnTerminal: () => Deno.stdin.isTerminal() ? askForKey() : null,
     notice: printNotice,
   });
   const sourceIp = values.text("ip");

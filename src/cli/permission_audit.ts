@@ -1,6 +1,9 @@
 /** Compares what the process was granted with what its role needs, once its configuration is known. */
 import { Failure } from "../system/failure.ts";
+import { isWithin as isPathWithin } from "../system/path.ts";
 import { hasPermission, permissionFlags, type PermissionSet } from "../system/permissions.ts";
+import { SENTINELS } from "./permission_sentinels.ts";
+import { shellWord } from "./shell_word.ts";
 
 /** How the program was called, to print a line that can be called instead. */
 export interface Invocation {
@@ -22,8 +25,8 @@ type ScopedKind = (typeof SCOPED_KINDS)[number];
  * Finds what is missing, and what is granted beyond `needed`.
  *
  * The runtime cannot list its grants, only answer about one. So excess is looked for where it happens: a kind
- * without any scope, a folder above a needed path, a host whose every port is granted, a denial left out. Two
- * unrelated grants, such as an extra folder elsewhere, are not seen.
+ * without any scope, a folder above a needed path, a host whose every port is granted, a denial left out, and the
+ * common places of `permission_sentinels.ts`. A grant of any other place or address is not seen.
  */
 export function auditPermissions(needed: PermissionSet): PermissionAudit {
   const missing: PermissionSet = {};
@@ -36,21 +39,32 @@ export function auditPermissions(needed: PermissionSet): PermissionAudit {
       continue;
     }
     missing[kind] = scopes.filter((scope) => !isGranted(kind, scope));
-    excess[kind] = isWholeKindGranted ? true : broaderGrants(kind, scopes);
+    excess[kind] = isWholeKindGranted ? true : unneededGrants(kind, scopes);
   }
-  const notDenied = (needed.denyRead ?? []).filter((path) => isGranted("read", path));
+  const notDenied = [
+    ...(needed.denyRead ?? []).filter((path) => isGranted("read", path)).map((path) => `read=${path}`),
+    ...(needed.denyWrite ?? []).filter((path) => isGranted("write", path)).map((path) => `write=${path}`),
+  ];
   return {
     missing: permissionFlags(missing),
-    excess: [...permissionFlags(excess), ...notDenied.map((path) => `no --deny-read=${path}`)],
+    excess: [...permissionFlags(excess), ...notDenied.map((denial) => `no --deny-${denial}`)],
   };
 }
 
-/** The granted scopes that hold a needed one and more. */
-function broaderGrants(kind: ScopedKind, scopes: readonly string[]): string[] {
-  const broader = new Set(scopes.flatMap((scope) => broaderScopes(kind, scope)));
-  return [...broader].filter((scope) =>
-    !scopes.some((each) => each === scope || scope.startsWith(`${each}/`)) && isGranted(kind, scope)
+/** The granted scopes that hold a needed one and more, or have nothing to do with any; the outermost of them. */
+function unneededGrants(kind: ScopedKind, scopes: readonly string[]): string[] {
+  const suspects = new Set([...scopes.flatMap((scope) => broaderScopes(kind, scope)), ...SENTINELS[kind]]);
+  const granted = [...suspects].filter((suspect) =>
+    !scopes.some((scope) => isWithin(kind, suspect, scope)) && isGranted(kind, suspect)
   );
+  return granted.filter((one) => !granted.some((other) => other !== one && isWithin(kind, one, other)));
+}
+
+/** Whether a grant of `outer` is one of `inner` too: a folder of what is in it, a host of all its ports. */
+function isWithin(kind: ScopedKind, inner: string, outer: string): boolean {
+  if (inner === outer) return true;
+  if (kind === "net") return inner.startsWith(`${outer}:`);
+  return (kind === "read" || kind === "write") && isPathWithin(inner, outer);
 }
 
 /**
@@ -125,9 +139,4 @@ function broaderScopes(kind: ScopedKind, scope: string): string[] {
     parents.push(scope.slice(0, end));
   }
   return scope.startsWith("/") ? [...parents, "/"] : parents;
-}
-
-/** A word as a POSIX shell reads it back. */
-function shellWord(word: string): string {
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -18,7 +18,8 @@ export async function run(invocation: Invocation): Promise<never> {
     dropUnneededPermissions(request.kind === "command" ? request.command : undefined);
     await serve(request, invocation);
   } catch (error) {
-    code = printFailure(error);
+    // The words as they are: a program that asked for JSON gets it for a command line that is wrong, too.
+    code = printFailure(error, invocation.argv.includes("--json"));
   }
   exit(code);
 }
@@ -30,7 +31,7 @@ async function serve(request: Request, invocation: Invocation): Promise<void> {
   }
   if (request.kind === "help") {
     const { helpPage } = await import("./help.ts");
-    return printResult(helpPage(request.path));
+    return printResult(helpPage(request.path, invocation.mainPath));
   }
   const { command, values } = request;
   switch (command.path.join(" ")) {

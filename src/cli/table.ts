@@ -33,6 +33,8 @@ export interface ExampleSpec {
   readonly what: string;
   /** The words after `postern`; a line of its own in help. */
   readonly line: string;
+  /** Set if the line is no shell's but the ProxyCommand of this host in ~/.ssh/config. */
+  readonly sshHost?: string;
 }
 
 /** A command: what is typed after `postern`, what it takes and what it needs. */
@@ -85,23 +87,19 @@ export const GROUPS: readonly GroupSpec[] = [
   },
 ];
 
-/** What `client send` and `client connect` share: where to knock, with which key, for which command. */
+const ADDRESS_OPTION: OptionSpec = {
+  name: "address",
+  short: "a",
+  type: "text",
+  value: "ADDR",
+  required: true,
+  help: "where to knock: IP, IP:PORT, [IPV6]:PORT, HOST or HOST:PORT; port 80 if none is given",
+};
+
+const KEY_OPTION = { name: "key", short: "k", type: "text", value: "KEY" } as const;
+
+/** What else `client send` and `client connect` share. */
 const KNOCK_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: "address",
-    short: "a",
-    type: "text",
-    value: "ADDR",
-    required: true,
-    help: "where to knock: IP, IP:PORT, [IPV6]:PORT, HOST or HOST:PORT; port 80 if none is given",
-  },
-  {
-    name: "key",
-    short: "k",
-    type: "text",
-    value: "KEY",
-    help: "the key itself, or - to read it from standard input",
-  },
   {
     name: "key-file",
     short: "K",
@@ -148,7 +146,12 @@ const KNOCK_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
-const JSON_OPTION: OptionSpec = { name: "json", type: "flag", help: "print the result as one line of JSON" };
+const JSON_OPTION: OptionSpec = {
+  name: "json",
+  type: "flag",
+  help:
+    'print one line of JSON in every case: the result, or on failure {"error": TEXT, "hint": TEXT or null}',
+};
 
 const LOG_OPTION: OptionSpec = {
   name: "log",
@@ -177,8 +180,14 @@ const CHECK_OPTION: OptionSpec = {
 const STRICT_PERMISSIONS_OPTION: OptionSpec = {
   name: "strict-permissions",
   type: "flag",
-  help: "refuse to start, instead of warning, if more permissions were granted than needed",
+  help: "refuse to start, instead of warning, if more permissions are seen granted than needed",
 };
+
+const STRICT_PERMISSIONS_LIMITS =
+  "What --strict-permissions sees: a whole kind, a folder above a needed one, every port of a needed host, a " +
+  "missing denial, and grants of common places (/, /etc, /home, /root, /tmp and the like, well-known hosts, " +
+  "sockets and programs). The runtime cannot list its grants, so one of any other place is not seen: compare the " +
+  "flags with those that --check prints.";
 
 const CONFIG_FOLDER_NEEDS = {
   env: "optional: find the config folder",
@@ -199,6 +208,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       "taken from the clock otherwise.",
     ],
     options: [
+      ADDRESS_OPTION,
+      {
+        ...KEY_OPTION,
+        help: "the key itself, or - to read it from standard input (typed on a terminal, it is not shown)",
+      },
       ...KNOCK_OPTIONS,
       { name: "dry-run", type: "flag", help: "say what would be sent; send nothing, use no counter" },
       JSON_OPTION,
@@ -209,7 +223,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         line: "client send -a host.example:80 -K user.key -c open_ssh",
       },
       {
-        what: "Read the key from a password manager, knock over IPv6 only",
+        what: "Read the key from standard input, as a password manager gives it; knock over IPv6 only",
         line: "client send -a host.example -k - -c open_ssh -6 < user.key",
       },
       {
@@ -250,6 +264,8 @@ export const COMMANDS: readonly CommandSpec[] = [
       "carries standard input to it and its answer to standard output. Messages go to standard error only.",
     ],
     options: [
+      ADDRESS_OPTION,
+      { ...KEY_OPTION, help: "the key itself; anybody who can list processes sees it" },
       ...KNOCK_OPTIONS,
       { name: "to", type: "text", value: "HOST:PORT", required: true, help: "the TCP port to reach" },
       {
@@ -267,8 +283,9 @@ export const COMMANDS: readonly CommandSpec[] = [
         line: "client connect -a host.example:80 -K user.key -c open_ssh --to host.example:22",
       },
       {
-        what: "The same for every ssh and scp, as a ProxyCommand in ~/.ssh/config",
+        what: "The same for every ssh and scp to that host, in ~/.ssh/config",
         line: "client connect -a %h:80 -K ~/user.key -c open_ssh --to %h:%p",
+        sshHost: "host.example",
       },
     ],
     needs: { net: "resolve the addresses, send the packets and connect", ...CONFIG_FOLDER_NEEDS },
@@ -297,6 +314,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       "Receives, decrypts and checks knocks, and forwards the accepted ones to the commander's local socket. It " +
       "never sends a packet. SIGHUP reloads keys, ips, limits and grants; SIGTERM ends it after finishing " +
       "accepted work.",
+      STRICT_PERMISSIONS_LIMITS,
       "`postern server` means `postern server knock`.",
     ],
     options: [
@@ -331,6 +349,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: [
       "Listens on a local socket for the server's requests and runs the command each one names, with the " +
       "knocker's address in RUROCO_IP and POSTERN_IP. Undoes what is due, also after a crash or a reboot.",
+      STRICT_PERMISSIONS_LIMITS,
       "`postern commander` means `postern commander knock`.",
     ],
     options: [

@@ -5,8 +5,10 @@
  * - Standard error carries everything else, one line each: `error: ...`, `hint: ...`, `warning: ...`.
  * - An error names what could not be done, what was found and what is accepted; a hint, the next step.
  * - Text that may come from elsewhere has its control characters escaped before it reaches a terminal.
+ * - Nothing that looks like a key is shown, wherever it was typed by mistake; `printNewKey` alone shows one.
+ * - With `--json` standard output has one line of JSON in every case; a failure is `{"error": ..., "hint": ...}`.
  * - Colour only on a terminal, and never if NO_COLOR is set (`Deno.noColor` knows without a permission).
- * - Exit codes: 0 done, 1 failed, 2 wrong usage.
+ * - Exit codes: 0 done, 1 failed, 2 wrong usage, 128 and more for the signal that ended a question.
  */
 import { describeError, Failure, UsageFailure } from "../system/failure.ts";
 import { escapeHidden, quoteVisibly } from "../system/visible_text.ts";
@@ -17,21 +19,41 @@ export const EXIT_USAGE = 2;
 
 const encoder = new TextEncoder();
 
+/**
+ * The 40 bytes of a key in base64, also inside of a path or an address. The last letter before the padding has only
+ * four values, since it carries two bits. A copied key often lacks its padding and is just as secret.
+ */
+const KEY_LIKE = /[A-Za-z0-9+/]{53}[AQgw](?:={1,2}|(?![A-Za-z0-9+/=]))/g;
+const KEY_LIKE_CHARS = 54;
+
+/** `text` with `<key>` in the place of everything that looks like a key. */
+export function withoutKeys(text: string): string {
+  return text.length < KEY_LIKE_CHARS ? text : text.replace(KEY_LIKE, "<key>");
+}
+
 /** Prints a result. */
 export function printResult(text: string): void {
+  writeAll(Deno.stdout, withoutKeys(text));
+}
+
+/** Prints what was made to be a secret, as it is. Only `client gen` has any business here. */
+export function printNewKey(text: string): void {
   writeAll(Deno.stdout, text);
 }
 
-/** Prints a result as one line of JSON; a bigint becomes a string, since other readers would round it. */
+/** Prints a result as one line of JSON. */
 export function printJson(value: unknown): void {
-  printResult(
-    JSON.stringify(value, (_key, each) => typeof each === "bigint" ? each.toString() : each) + "\n",
-  );
+  printResult(jsonLine(value));
+}
+
+/** One line of JSON; a bigint becomes a string, since other readers would round it. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value, (_key, each) => typeof each === "bigint" ? each.toString() : each) + "\n";
 }
 
 /** Prints one line on standard error: `error: ...`, `warning: ...`, `hint: ...` or plain text. */
 export function printNotice(line: string): void {
-  const visible = isPlain(line) ? line : escapeHidden(line);
+  const visible = withoutKeys(isPlain(line) ? line : escapeHidden(line));
   const [, label, rest] = /^(error|warning|hint)(:.*)$/.exec(visible) ?? [];
   writeAll(
     Deno.stderr,
@@ -39,19 +61,24 @@ export function printNotice(line: string): void {
   );
 }
 
+/** Writes a question on standard error; the answer is typed on the same line. */
+export function printPrompt(text: string): void {
+  writeAll(Deno.stderr, text);
+}
+
 /** A text in double quotes for a result or a notice, with nothing in it that could drive a terminal. */
 export function quote(text: string): string {
   return isPlain(text) ? JSON.stringify(text) : quoteVisibly(text);
 }
 
-/** Prints an error with its hint, and gives the exit code it means. */
-export function printFailure(error: unknown): number {
-  if (!(error instanceof Failure)) {
-    printNotice(`error: unexpected: ${describeError(error)}`);
-    return EXIT_FAILED;
-  }
-  printNotice(`error: ${describeError(error)}`);
-  if (error.hint !== undefined) printNotice(`hint: ${error.hint}`);
+/** Prints an error with its hint, for a program too if it `asJson`, and gives the exit code it means. */
+export function printFailure(error: unknown, asJson: boolean): number {
+  const isExpected = error instanceof Failure;
+  const text = `${isExpected ? "" : "unexpected: "}${describeError(error)}`;
+  const hint = isExpected ? error.hint : undefined;
+  if (asJson) printJson({ error: text, hint: hint ?? null });
+  printNotice(`error: ${text}`);
+  if (hint !== undefined) printNotice(`hint: ${hint}`);
   return error instanceof UsageFailure ? EXIT_USAGE : EXIT_FAILED;
 }
 

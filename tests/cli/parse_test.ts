@@ -188,3 +188,15 @@ Deno.test("every command's options have distinct names, and defaults their own r
     await parse([...spec.path, ...required]);
   }
 });
+
+for (const { path, examples } of COMMANDS) {
+  for (const { line, sshHost } of examples) {
+    Deno.test(`the example "${line}" is a call of ${path.join(" ")}`, async () => {
+      // What ssh puts in, and what a shell takes out.
+      const typed = sshHost === undefined ? line : line.replaceAll("%h", sshHost).replaceAll("%p", "22");
+      const request = await parse(typed.replace(/ < \S+$/, "").split(" "));
+      assert(request.kind === "command");
+      assert.deepEqual(request.command.path, path);
+    });
+  }
+}

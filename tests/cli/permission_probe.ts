@@ -10,6 +10,16 @@ if (action === "drop") {
   dropUnneededPermissions(COMMANDS.find((command) => command.path.join(" ") === argument));
   const granted = KINDS.filter((name) => Deno.permissions.querySync({ name }).state === "granted");
   Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(granted)));
+} else if (action === "drop-scoped") {
+  dropUnneededPermissions(undefined);
+  const scoped: Deno.PermissionDescriptor[] = [
+    { name: "run", command: "/bin/sh" },
+    { name: "env", variable: "HOME" },
+    { name: "read", path: "/etc" },
+    { name: "net", host: "127.0.0.1:80" },
+  ];
+  const granted = scoped.filter((each) => Deno.permissions.querySync(each).state === "granted");
+  Deno.stdout.writeSync(new TextEncoder().encode(JSON.stringify(granted)));
 } else {
   const needed = JSON.parse(argument);
   const line = runLine(needed, { mainPath: "/opt/main.ts", argv: ["server", "-c", "a b"] });

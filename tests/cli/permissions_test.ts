@@ -1,7 +1,7 @@
 /** What is dropped and what is found missing or too much, asked of real processes under real grants. */
 import assert from "node:assert/strict";
 import { COMMANDS } from "../../src/cli/table.ts";
-import type { PermissionSet } from "../../src/system/permissions.ts";
+import { permissionFlags, type PermissionSet } from "../../src/system/permissions.ts";
 
 const probePath = new URL("./permission_probe.ts", import.meta.url).pathname;
 
@@ -39,6 +39,7 @@ const NEEDED: PermissionSet = {
   write: ["/var/lib/postern"],
   run: ["/bin/sh"],
   denyRead: ["/etc/postern/commands.toml"],
+  denyWrite: ["/var/lib/postern/leases"],
 };
 const EXACT = [
   "--allow-net=127.0.0.1:80,unix:/run/p/s",
@@ -46,6 +47,7 @@ const EXACT = [
   "--allow-write=/var/lib/postern",
   "--allow-run=/bin/sh",
   "--deny-read=/etc/postern/commands.toml",
+  "--deny-write=/var/lib/postern/leases",
 ];
 
 function exactBut(flag: string, replacement?: string): string[] {
@@ -65,20 +67,52 @@ const AUDITS: readonly [what: string, flags: string[], missing: string[], excess
     "--allow-env",
     "--allow-sys",
     "no --deny-read=/etc/postern/commands.toml",
+    "no --deny-write=/var/lib/postern/leases",
   ]],
   ["one kind missing", exactBut("--allow-run"), ["--allow-run=/bin/sh"], []],
   [
     "one path missing",
     exactBut("--allow-write", "--allow-write=/tmp"),
     ["--allow-write=/var/lib/postern"],
-    [],
+    ["--allow-write=/tmp"],
   ],
   ["a whole kind", exactBut("--allow-net", "--allow-net"), [], ["--allow-net"]],
   ["every port of the host", exactBut("--allow-net", "--allow-net=127.0.0.1,unix:/run/p/s"), [], [
     "--allow-net=127.0.0.1",
   ]],
-  ["a folder above", exactBut("--allow-write", "--allow-write=/var"), [], ["--allow-write=/var/lib,/var"]],
-  ["a denial left out", exactBut("--deny-read"), [], ["no --deny-read=/etc/postern/commands.toml"]],
+  ["a folder above", exactBut("--allow-write", "--allow-write=/var"), [], ["--allow-write=/var"]],
+  [
+    "folders elsewhere",
+    exactBut("--allow-read", "--allow-read=/etc/postern,/var/lib/postern,/root,/home"),
+    [],
+    [
+      "--allow-read=/home,/root",
+    ],
+  ],
+  ["the root folder", exactBut("--allow-write", "--allow-write=/"), [], ["--allow-write=/"]],
+  [
+    "a file of credentials",
+    exactBut("--allow-read", "--allow-read=/etc/postern,/var/lib/postern,/etc/shadow"),
+    [],
+    [
+      "--allow-read=/etc/shadow",
+    ],
+  ],
+  [
+    "another host",
+    exactBut("--allow-net", "--allow-net=127.0.0.1:80,unix:/run/p/s,example.com:443,10.0.0.0/8"),
+    [],
+    ["--allow-net=10.0.0.1,example.com:443"],
+  ],
+  [
+    "another socket",
+    exactBut("--allow-net", "--allow-net=127.0.0.1:80,unix:/run/p/s,unix:/run/docker.sock"),
+    [],
+    ["--allow-net=unix:/run/docker.sock"],
+  ],
+  ["another program", exactBut("--allow-run", "--allow-run=/bin/sh,bash"), [], ["--allow-run=bash"]],
+  ["a denial to read left out", exactBut("--deny-read"), [], ["no --deny-read=/etc/postern/commands.toml"]],
+  ["a denial to write left out", exactBut("--deny-write"), [], ["no --deny-write=/var/lib/postern/leases"]],
 ];
 for (const [what, flags, missing, excess] of AUDITS) {
   Deno.test(`auditPermissions() under ${what}`, async () => {
@@ -86,6 +120,22 @@ for (const [what, flags, missing, excess] of AUDITS) {
     assert.deepEqual({ missing: found["missing"], excess: found["excess"] }, { missing, excess });
   });
 }
+
+const WIDE: PermissionSet = {
+  net: ["0.0.0.0:80", "[::]:80"],
+  read: ["/etc", "/var"],
+  write: ["/tmp"],
+  run: ["/bin/sh"],
+};
+Deno.test("auditPermissions() takes nothing below a needed folder, and no needed address, for too much", async () => {
+  const found = await probe(permissionFlags(WIDE), "audit", JSON.stringify(WIDE)) as Record<string, unknown>;
+  assert.deepEqual({ missing: found["missing"], excess: found["excess"] }, { missing: [], excess: [] });
+});
+
+Deno.test("dropUnneededPermissions() drops scoped grants as well", async () => {
+  const flags = ["--allow-run=/bin/sh", "--allow-env=HOME", "--allow-read=/etc", "--allow-net=127.0.0.1:80"];
+  assert.deepEqual(await probe(flags, "drop-scoped", "none"), []);
+});
 
 Deno.test("runLine() can be typed as it is", async () => {
   const { line } = await probe([], "audit", JSON.stringify({ ...NEEDED, net: ["[::]:80"] })) as {
@@ -95,6 +145,7 @@ Deno.test("runLine() can be typed as it is", async () => {
     line,
     "deno run --no-prompt '--allow-net=[::]:80' --allow-read=/etc/postern,/etc/postern/config.toml,/var/lib/postern " +
       "--allow-write=/var/lib/postern --allow-run=/bin/sh --deny-read=/etc/postern/commands.toml " +
+      "--deny-write=/var/lib/postern/leases " +
       "/opt/main.ts server -c 'a b'",
   );
 });

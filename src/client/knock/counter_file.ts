@@ -39,24 +39,37 @@ export class CounterFile implements CounterSource {
     this.#clock = clock;
   }
 
-  async next(): Promise<CounterStep> {
-    using _lock = await this.#lock();
-    const step = nextCounter(this.#read(), this.#clock.wallNs());
-    this.#write(step.counter);
-    return step;
+  next(): Promise<CounterStep> {
+    return this.#explained(async () => {
+      using _lock = await this.#lock();
+      const step = nextCounter(this.#read(), this.#clock.wallNs());
+      this.#write(step.counter);
+      return step;
+    });
   }
 
   peek(): Promise<CounterStep> {
-    return Promise.resolve().then(() => nextCounter(this.#read(), this.#clock.wallNs()));
+    return this.#explained(() => nextCounter(this.#read(), this.#clock.wallNs()));
   }
 
   /** Stores the present time, whatever the file holds now. */
-  async reseed(): Promise<ReseedResult> {
-    using _lock = await this.#lock();
-    const previous = this.#readOrNull();
-    const counter = this.#clock.wallNs();
-    this.#write(counter);
-    return { path: this.path, previous, counter };
+  reseed(): Promise<ReseedResult> {
+    return this.#explained(async () => {
+      using _lock = await this.#lock();
+      const previous = this.#readOrNull();
+      const counter = this.#clock.wallNs();
+      this.#write(counter);
+      return { path: this.path, previous, counter };
+    });
+  }
+
+  /** Does `work`; a folder that turns out to be somebody else's is told with its owner. */
+  async #explained<T>(work: () => T | Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw (await import("./folder_owner.ts")).explainDenied(error, this.#folder);
+    }
   }
 
   async #lock(): Promise<Disposable> {

@@ -1,7 +1,8 @@
 /** Makes keys. */
 import { formatKey, formatKeyId, generateKey } from "../../protocol/knock/key.ts";
-import { Failure } from "../../system/failure.ts";
+import { Failure, UsageFailure } from "../../system/failure.ts";
 import { hasPermission } from "../../system/permissions.ts";
+import { isKeyText } from "./key_source.ts";
 
 /** A new key as text (56 characters) and its id as 16 hex digits. */
 export interface GeneratedKey {
@@ -18,10 +19,16 @@ export function makeKey(): GeneratedKey {
 /**
  * Writes a key to a new file that only its owner can read.
  *
+ * @throws {UsageFailure} if the name is a key itself, which would be shown in every listing of its folder
  * @throws {Failure} naming the file if it exists already (O_EXCL: a symlink somebody planted counts as existing) or
  * cannot be written; a file that could not be written whole is removed
  */
 export async function writeKeyFile(path: string, keyText: string): Promise<void> {
+  if (isKeyText(path)) {
+    throw new UsageFailure("cannot use option --key-file: found a key, accepted: the name of a new file", {
+      hint: "that looks like a key itself: postern client gen --key-file user.key",
+    });
+  }
   if (!hasPermission({ name: "write", path })) {
     throw new Failure(`cannot write key file ${path}: no permission to write it`, {
       hint: `add --allow-write=${path} to deno run`,

@@ -19,8 +19,8 @@ export interface ByteSource {
 /** What `readKey` needs besides its arguments. */
 export interface KeyReading {
   readonly stdin: ByteSource;
-  /** Tells whether standard input is a terminal, where a key ends with its line. */
-  readonly stdinIsTerminal: () => boolean;
+  /** Asks for the key on the terminal that standard input is, without showing it; null if it is no terminal. */
+  readonly askOnTerminal: () => Promise<string> | null;
   /** Says something the user should know; one line. */
   readonly notice: (text: string) => void;
 }
@@ -28,7 +28,6 @@ export interface KeyReading {
 /** A key has 56 characters. More than this is another file by mistake and need not be read to its end. */
 const MAX_KEY_INPUT_BYTES = 4096;
 const OTHERS_BITS = 0o077;
-const LINE_END = 0x0a;
 
 /**
  * Reads the key.
@@ -44,6 +43,12 @@ export async function readKey(source: KeyArguments, reading: KeyReading): Promis
       hint: "postern client gen --key-file user.key makes a new key",
     });
   }
+  if (keyFile !== undefined && isKeyText(keyFile)) {
+    throw new UsageFailure(
+      "cannot use option --key-file (-K): found a key, accepted: the name of a file that holds one",
+      { hint: "that looks like a key itself: use -k - or put it in a file" },
+    );
+  }
   if (keyFile !== undefined) return keyFromText(await readKeyFile(keyFile, reading), `key file ${keyFile}`);
   if (key === "-") return keyFromText(await readStdin(reading), "the key on standard input");
 
@@ -54,6 +59,17 @@ export async function readKey(source: KeyArguments, reading: KeyReading): Promis
   } catch (error) {
     if (!(error instanceof KeyError)) throw error;
     throw new UsageFailure(`cannot use option --key (-k): ${error.message}`);
+  }
+}
+
+/** Whether a text is a key, found where something else belongs. */
+export function isKeyText(text: string): boolean {
+  try {
+    parseKey(text);
+    return true;
+  } catch (error) {
+    if (error instanceof KeyError) return false;
+    throw error;
   }
 }
 
@@ -78,31 +94,28 @@ async function readKeyFile(path: string, reading: KeyReading): Promise<string> {
     if (mode !== null && (mode & OTHERS_BITS) !== 0) {
       reading.notice(`warning: key file ${path} is open to other users, chmod 600 ${path} closes it`);
     }
-    return await readText(file, false);
+    return await readText(file);
   } catch (error) {
     throw new Failure(`cannot read key file ${path}`, { cause: error });
   }
 }
 
 async function readStdin(reading: KeyReading): Promise<string> {
-  const isTerminal = reading.stdinIsTerminal();
-  if (isTerminal) reading.notice("type or paste the key, then press Enter");
   try {
-    return await readText(reading.stdin, isTerminal);
+    return await (reading.askOnTerminal() ?? readText(reading.stdin));
   } catch (error) {
     throw new Failure("cannot read the key from standard input", { cause: error });
   }
 }
 
-/** Reads to the end, or to the end of the first line; a byte above the limit makes the text too long to be a key. */
-async function readText(source: ByteSource, firstLineOnly: boolean): Promise<string> {
+/** Reads to the end; a byte above the limit makes the text too long to be a key. */
+async function readText(source: ByteSource): Promise<string> {
   const bytes = new Uint8Array(MAX_KEY_INPUT_BYTES + 1);
   let length = 0;
   while (length < bytes.length) {
     const count = await source.read(bytes.subarray(length));
     if (count === null || count === 0) break;
     length += count;
-    if (firstLineOnly && bytes.subarray(0, length).includes(LINE_END)) break;
   }
   return new TextDecoder().decode(bytes.subarray(0, length));
 }

@@ -10,9 +10,9 @@ const TEXT = formatKey(KEY);
 /** Reads with a standard input that gives `chunks` and then, if it `ends`, the end; else it fails the test. */
 async function read(
   source: Partial<KeyArguments>,
-  input: { chunks?: readonly string[]; isTerminal?: boolean; ends?: boolean } = {},
+  input: { chunks?: readonly string[]; typed?: string; ends?: boolean } = {},
 ): Promise<{ key: Key; notices: string[] }> {
-  const { chunks = [], isTerminal = false, ends = true } = input;
+  const { chunks = [], typed, ends = true } = input;
   const notices: string[] = [];
   const rest = chunks.map((chunk) => new TextEncoder().encode(chunk));
   const reading: KeyReading = {
@@ -27,7 +27,7 @@ async function read(
         return Promise.resolve(Math.min(chunk.length, buffer.length));
       },
     },
-    stdinIsTerminal: () => isTerminal,
+    askOnTerminal: () => typed === undefined ? null : Promise.resolve(typed),
     notice: (text) => notices.push(text),
   };
   const key = await readKey({ key: undefined, keyFile: undefined, ...source }, reading);
@@ -49,10 +49,22 @@ Deno.test("readKey() reads standard input to its end, in pieces and with white s
   assert.deepEqual(notices, []);
 });
 
-Deno.test("readKey() stops at the end of a line on a terminal, and asks for it", async () => {
-  const { key, notices } = await read({ key: "-" }, { chunks: [`${TEXT}\n`], isTerminal: true, ends: false });
+Deno.test("readKey() asks on a terminal instead of reading standard input", async () => {
+  const { key, notices } = await read({ key: "-" }, { typed: ` ${TEXT}`, ends: false });
   assert.deepEqual(key, KEY);
-  assert.equal(notices.length, 1);
+  assert.deepEqual(notices, []);
+  await assert.rejects(read({ key: "-" }, { typed: "SECRET", ends: false }), Failure);
+});
+
+Deno.test("readKey() refuses a key where the name of a file belongs, without repeating it", async () => {
+  for (const keyFile of [TEXT, `${TEXT}\n`]) {
+    await assert.rejects(read({ keyFile }), (error) => {
+      assert(error instanceof UsageFailure && error.hint !== undefined);
+      assert(!`${error.message} ${error.hint}`.includes(TEXT.slice(0, 8)));
+      assert.match(error.hint, /^that looks like a key itself: use -k - or put it in a file$/);
+      return true;
+    });
+  }
 });
 
 Deno.test("readKey() refuses a second line and input without end, and repeats nothing of them", async () => {

@@ -1,0 +1,83 @@
+/**
+ * Reads a line from the terminal without showing it, as passwords are read.
+ *
+ * The terminal is set to raw, so that not even the line discipline echoes; then Enter, Backspace and Ctrl-C are this
+ * file's to understand. However the program ends from here on, the terminal is set back first: a shell that does
+ * not show what is typed is what the user would be left with.
+ */
+import { exit, printPrompt } from "./terminal.ts";
+
+/** The signals that end a program at a terminal, with their numbers. Windows knows the first alone. */
+const ENDING_SIGNALS = [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const;
+const SIGNAL_EXIT = 128;
+const EXIT_INTERRUPTED = SIGNAL_EXIT + 2;
+
+/** More than this is something else than a key, pasted by mistake. */
+const MAX_LINE_CHARS = 4096;
+
+/** What a key on the keyboard means in raw mode, by its byte. */
+const ENTER = [0x0a, 0x0d],
+  END_OF_INPUT = 0x04,
+  INTERRUPT = [0x03, 0x1c],
+  BACKSPACE = [0x08, 0x7f],
+  CLEAR = 0x15;
+const FIRST_PRINTABLE = 0x20;
+
+/** A line as it is typed and corrected. */
+export class HiddenLine {
+  #bytes: number[] = [];
+
+  /** What the line holds. */
+  get text(): string {
+    return new TextDecoder().decode(Uint8Array.from(this.#bytes));
+  }
+
+  /** Takes what was typed. What comes after the end of the line is dropped: the rest of a paste is no key either. */
+  take(typed: Uint8Array): "more" | "done" | "interrupted" {
+    for (const byte of typed) {
+      if (INTERRUPT.includes(byte)) return "interrupted";
+      if (ENTER.includes(byte) || byte === END_OF_INPUT) return "done";
+      if (BACKSPACE.includes(byte)) this.#bytes.pop();
+      else if (byte === CLEAR) this.#bytes = [];
+      else if (byte >= FIRST_PRINTABLE) this.#bytes.push(byte);
+      if (this.#bytes.length > MAX_LINE_CHARS) return "done";
+    }
+    return "more";
+  }
+}
+
+/** Asks on standard error and reads a line from the terminal that standard input is. Ctrl-C ends the program. */
+export async function readHiddenLine(prompt: string): Promise<string> {
+  function restore(): void {
+    Deno.stdin.setRaw(false);
+    // The Enter that was typed was not shown either.
+    printPrompt("\n");
+  }
+  const listeners = ENDING_SIGNALS
+    .filter(([signal]) => signal === "SIGINT" || Deno.build.os !== "windows")
+    .map(([signal, number]) => ({
+      signal,
+      end: (): never => {
+        restore();
+        exit(SIGNAL_EXIT + number);
+      },
+    }));
+  for (const { signal, end } of listeners) Deno.addSignalListener(signal, end);
+  Deno.stdin.setRaw(true);
+  let outcome: ReturnType<HiddenLine["take"]> = "more";
+  const line = new HiddenLine();
+  try {
+    // Only now: whoever types at the sight of it must not be shown.
+    printPrompt(prompt);
+    const typed = new Uint8Array(MAX_LINE_CHARS);
+    while (outcome === "more") {
+      const count = await Deno.stdin.read(typed);
+      outcome = count === null ? "done" : line.take(typed.subarray(0, count));
+    }
+  } finally {
+    restore();
+    for (const { signal, end } of listeners) Deno.removeSignalListener(signal, end);
+  }
+  if (outcome === "interrupted") exit(EXIT_INTERRUPTED);
+  return line.text;
+}

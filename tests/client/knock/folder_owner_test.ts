@@ -1,0 +1,131 @@
+/** A config folder that the system denies, asked for by a process that is not root. */
+import assert from "node:assert/strict";
+import { TempFolder } from "./temp_folder.ts";
+
+const probePath = new URL("./counter_probe.ts", import.meta.url).pathname;
+/** Root may use everything, so the probe runs as somebody else; anybody else is denied what has no mode bits. */
+const isRoot = Deno.uid() === 0;
+const NOBODY = { uid: 65_534, gid: 65_534 };
+
+function probeCommand(args: readonly string[]): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-config", "--no-lock", probePath, ...args],
+    cwd: "/",
+    clearEnv: true,
+    env: { PATH: Deno.env.get("PATH") ?? "", DENO_DIR: "/nonexistent/postern" },
+    ...(isRoot ? NOBODY : {}),
+  });
+}
+
+async function probe(method: string, folder: string): Promise<{ message: string; hint: string }> {
+  const { code, stdout, stderr } = await probeCommand([method, folder]).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+async function obstacle(): Promise<string | null> {
+  if (Deno.build.os === "windows") return "files have no owners like these here";
+  const { success } = await probeCommand(["peek", "/nowhere"]).output();
+  return success ? null : "root, and no other user can read the sources";
+}
+
+const reason = await obstacle();
+
+interface Denied {
+  readonly what: string;
+  readonly method: string;
+  readonly message: RegExp;
+  readonly hint: RegExp;
+  /** Makes what is denied below `folder`, the config folder is `folder/conf`. */
+  readonly make: (folder: string) => void;
+}
+
+const owner = isRoot ? "root" : `user id ${Deno.uid()}`;
+const CHOWN = /; to make all of it yours: sudo chown -R "\$\(id -un\)" \S+\/conf$/;
+
+const CASES: readonly Denied[] = [
+  {
+    what: "next() of a lock that is another user's",
+    method: "next",
+    message: /^could not open the lock file \S+\/conf\/client\.lock: /,
+    hint: new RegExp(`/conf/client\\.lock belongs to ${owner} \\(mode 0000\\)`),
+    make(folder): void {
+      Deno.mkdirSync(`${folder}/conf`);
+      Deno.chmodSync(`${folder}/conf`, 0o755);
+      Deno.writeTextFileSync(`${folder}/conf/client.lock`, "");
+      Deno.chmodSync(`${folder}/conf/client.lock`, 0);
+    },
+  },
+  {
+    what: "next() of a folder that is another user's",
+    method: "next",
+    message: /^could not open the lock file \S+\/conf\/client\.lock: /,
+    hint: new RegExp(`/conf belongs to ${owner} \\(mode 0000\\)`),
+    make(folder): void {
+      Deno.mkdirSync(`${folder}/conf`);
+      Deno.chmodSync(`${folder}/conf`, 0);
+    },
+  },
+  {
+    what: "reseed() of a folder that takes no new file",
+    method: "reseed",
+    message: /^could not write \S+\/conf\/counter: /,
+    hint: new RegExp(`/conf belongs to ${owner} \\(mode 0555\\)`),
+    make(folder): void {
+      Deno.mkdirSync(`${folder}/conf`);
+      Deno.writeTextFileSync(`${folder}/conf/client.lock`, "");
+      Deno.chmodSync(`${folder}/conf/client.lock`, 0o666);
+      Deno.chmodSync(`${folder}/conf`, 0o555);
+    },
+  },
+  {
+    what: "peek() of a counter that is another user's",
+    method: "peek",
+    message: /^cannot read counter file \S+\/conf\/counter: /,
+    hint: new RegExp(`/conf/counter belongs to ${owner} \\(mode 0000\\)`),
+    make(folder): void {
+      Deno.mkdirSync(`${folder}/conf`);
+      Deno.writeFileSync(`${folder}/conf/counter`, new Uint8Array(16));
+      Deno.chmodSync(`${folder}/conf`, 0o755);
+      Deno.chmodSync(`${folder}/conf/counter`, 0);
+    },
+  },
+];
+for (const { what, method, message, hint, make } of CASES) {
+  Deno.test({
+    name: `CounterFile.${what} says whose it is` + (reason === null ? "" : ` (ignored: ${reason})`),
+    ignore: reason !== null,
+    async fn(): Promise<void> {
+      using folder = new TempFolder();
+      Deno.chmodSync(folder.path, 0o755);
+      make(folder.path);
+      try {
+        const told = await probe(method, `${folder.path}/conf`);
+        assert.match(told.message, message);
+        assert.match(told.hint, hint);
+        assert.match(told.hint, CHOWN);
+      } finally {
+        Deno.chmodSync(`${folder.path}/conf`, 0o700);
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "CounterFile.next() where no folder can be made says how to get one" +
+    (reason === null ? "" : ` (ignored: ${reason})`),
+  ignore: reason !== null,
+  async fn(): Promise<void> {
+    using folder = new TempFolder();
+    Deno.chmodSync(folder.path, 0o555);
+    try {
+      const told = await probe("next", `${folder.path}/deep/conf`);
+      assert.match(told.message, /^cannot use config folder \S+\/deep\/conf: /);
+      const expected = `${folder.path} belongs to ${owner} (mode 0555); to get the folder: ` +
+        `sudo install -d -m 700 -o "$(id -un)" ${folder.path}/deep/conf; or name another one in POSTERN_CONF_DIR`;
+      assert.equal(told.hint, expected);
+    } finally {
+      Deno.chmodSync(folder.path, 0o700);
+    }
+  },
+});
