@@ -1,5 +1,6 @@
 /** What `--check` prints about a configuration that is good. */
 import { permissionFlags, type PermissionSet } from "../system/permissions.ts";
+import { shellWord } from "./shell_word.ts";
 import { printResult } from "./terminal.ts";
 
 /** Prints the facts of a configuration, one a line, and the permissions the role needs with it. */
@@ -8,7 +9,7 @@ export function printCheckSummary(
   facts: readonly (readonly [name: string, value: string])[],
   needed: PermissionSet,
 ): void {
-  const lines = [...facts, ["permissions", permissionFlags(needed).join(" ")] as const];
+  const lines = [...facts, ["permissions", permissionFlags(needed).map(shellWord).join(" ")] as const];
   const nameChars = Math.max(...lines.map(([name]) => name.length)) + 1;
   printResult(
     `configuration ${configPath} is good\n` +
