@@ -3,6 +3,8 @@ import { describeError } from "../../system/failure.ts";
 import { type Log, type LogFields, LogThrottle } from "../../system/log.ts";
 import type { CommandSpec } from "./command_spec.ts";
 import { Abandoned, type Execute, type ExecutionResult } from "./execute.ts";
+import { leaseKey } from "./leases.ts";
+import { type EndRun, endRun, type RunEnding } from "./survivors.ts";
 
 /** Why a knock ran nothing. */
 export type CommandRefusal =
@@ -11,7 +13,7 @@ export type CommandRefusal =
   | "cooldown"
   | "queue_full"
   | "max_leases"
-  | "stopping";
+  | "undo_failed";
 
 const REFUSALS_LOGGED = { perKey: { burst: 5, perMs: 10_000 }, maxKeys: 64 };
 
@@ -21,12 +23,30 @@ export interface CommandRunnerOptions {
   readonly home: string;
   readonly monotonicMs: () => number;
   readonly abandon?: AbortSignal;
+  /** @default endRun */
+  readonly endRun?: EndRun;
+}
+
+/** A shell text on behalf of a command. */
+export interface ShellRun {
+  readonly command: string;
+  readonly text: string;
+  readonly ip: IpAddress;
+  readonly timeoutMs: number;
+  readonly runId?: string;
+}
+
+/** What finds the processes of a run later on, and what is to be done when none is left. */
+export interface RunMark {
+  readonly runId: string;
+  readonly noteEnd: (succeeded: boolean) => Promise<void>;
 }
 
 /** Runs shell texts and says in the log what came of it. */
 export class CommandRunner {
   readonly #options: CommandRunnerOptions;
   readonly #throttle = new LogThrottle(REFUSALS_LOGGED);
+  readonly #dropped = new Set<string>();
 
   constructor(options: CommandRunnerOptions) {
     this.#options = options;
@@ -37,30 +57,45 @@ export class CommandRunner {
     return this.#options.abandon?.aborted === true;
   }
 
-  /** Runs the command for one address; true if it succeeded. */
-  async runCommand(spec: CommandSpec, ip: IpAddress): Promise<boolean> {
+  /** How many (command, IP) were dropped by the stop. */
+  get droppedCount(): number {
+    return this.#dropped.size;
+  }
+
+  /** Runs the command for one address, and says that it has finished only when that is noted. */
+  async runCommand(spec: CommandSpec, ip: IpAddress, mark?: RunMark): Promise<void> {
     const { log } = this.#options;
-    log.info("command started", { command: spec.name, ip });
-    const result = await this.run(spec.name, spec.cmd, ip, spec.timeoutMs);
-    if (result === null) return false;
-    log.info("command finished", { command: spec.name, ip, ...resultFields(result) });
-    return succeeded(result);
+    const { name: command, cmd: text, timeoutMs } = spec;
+    log.info("command started", { command, ip });
+    const run = { command, text, ip, timeoutMs };
+    const result = await this.run(mark === undefined ? run : { ...run, runId: mark.runId });
+    // Left to itself: it may still be running.
+    if (result === null && this.abandoned) return;
+    await mark?.noteEnd(result !== null && succeeded(result));
+    if (result !== null) log.info("command finished", { command, ip, ...resultFields(result) });
   }
 
   /** Runs any shell text for a command; null if it could not be started, or was left to itself. */
-  async run(
-    command: string,
-    text: string,
-    ip: IpAddress,
-    timeoutMs: number,
-  ): Promise<ExecutionResult | null> {
+  async run({ command, ...execution }: ShellRun): Promise<ExecutionResult | null> {
     const { log, execute, home, abandon } = this.#options;
+    const { ip } = execution;
     try {
-      return await execute({ text, ip, timeoutMs, home, ...(abandon === undefined ? {} : { abandon }) });
+      return await execute({ ...execution, home, ...(abandon === undefined ? {} : { abandon }) });
     } catch (error) {
       if (error instanceof Abandoned) log.warn("command left running", { command, ip });
       else log.error("command not started", { command, ip, error: describeError(error) });
       return null;
+    }
+  }
+
+  /** Ends what is left of an earlier commander's run; null if this one stops meanwhile. */
+  async endRun(runId: string): Promise<RunEnding | null> {
+    const { log, abandon, endRun: end = endRun } = this.#options;
+    try {
+      return await end(runId, abandon);
+    } catch (error) {
+      log.error("shell not started", { error: describeError(error) });
+      return "cannot look";
     }
   }
 
@@ -70,6 +105,14 @@ export class CommandRunner {
     if (!taken.log) return;
     const suppressed = taken.suppressed > 0 ? { suppressed: taken.suppressed } : {};
     this.#options.log.warn("command refused", { reason, ...fields, ...suppressed });
+  }
+
+  /** Logs that a knock that was taken on is dropped by the stop, once for each command and address. */
+  dropped(command: string, ip: IpAddress): void {
+    const key = leaseKey({ command, ip });
+    if (this.#dropped.has(key)) return;
+    this.#dropped.add(key);
+    this.#options.log.warn("command refused", { reason: "stopping", command, ip });
   }
 }
 

@@ -1,12 +1,12 @@
 /** config.toml as the commander reads it; the server reads the same file. */
-import { basename, dirname, join, resolve } from "node:path";
 import { unknownKeyWarnings } from "../../system/config_keys.ts";
 import {
   COMMANDS_FILE_NAME,
   type ConfigPaths,
+  readCommanderStateDir,
   readConfigPaths,
-  readPath,
 } from "../../system/config_paths.ts";
+import { absolutePath, folderOf, joinPath, nameOf } from "../../system/path.ts";
 import type { PermissionSet } from "../../system/permissions.ts";
 import { TomlFields } from "../../system/toml_fields.ts";
 import { readTomlFile } from "../../system/toml_file.ts";
@@ -50,22 +50,24 @@ export async function loadCommanderConfig(
   configPath: string,
   commandsPath?: string,
 ): Promise<CommanderConfig> {
-  const source = await readTomlFile(resolve(configPath));
+  const source = await readTomlFile(absolutePath(configPath));
   const fields = new TomlFields(source);
   const paths = readConfigPaths(source);
   const accounts = await readAccounts();
   const self = await ownUid();
-  const resolvedCommandsPath = resolve(commandsPath ?? join(dirname(source.path), COMMANDS_FILE_NAME));
+  const resolvedCommandsPath = absolutePath(
+    commandsPath ?? joinPath(folderOf(source.path), COMMANDS_FILE_NAME),
+  );
   const file = await readCommandsFile(resolvedCommandsPath, self);
   return {
     ...paths,
     commandsPath: resolvedCommandsPath,
     commands: file.commands,
-    bindPath: join(paths.socketDir, BIND_FOLDER, basename(paths.socketPath)),
+    bindPath: joinPath(paths.socketDir, BIND_FOLDER, nameOf(paths.socketPath)),
     socketUid: readAccount(fields, "socket_user", accounts),
     socketGid: readAccount(fields, "socket_group", accounts),
     allowNonRoutableIps: fields.flag("allow_non_routable_ips") ?? false,
-    stateDir: readPath(fields, "commander_state_dir") ?? join(paths.configDir, "commander-state"),
+    stateDir: readCommanderStateDir(fields, paths.configDir),
     maxLeases: fields.count("max_leases", MAX_LEASES_RANGE) ?? DEFAULT_MAX_LEASES,
     ownUid: self,
     home: accounts.homes.get(self) ?? "/",

@@ -5,6 +5,7 @@ import type { CommandRunner } from "./command_runner.ts";
 import type { CommandSpec } from "./command_spec.ts";
 import type { LeaseRunner } from "./lease_runner.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { startOrRefuse } from "./start.ts";
 
 export interface DispatcherOptions {
   readonly commands: readonly CommandSpec[];
@@ -18,6 +19,7 @@ export interface DispatcherOptions {
 export class Dispatcher {
   readonly #byHash: ReadonlyMap<bigint, CommandSpec>;
   readonly #options: DispatcherOptions;
+  readonly #inHand = new Set<Promise<void>>();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -26,7 +28,22 @@ export class Dispatcher {
 
   /** Handles one message; resolves when all it caused is done. */
   async handle(message: ForwardMessage): Promise<void> {
-    const { allowNonRoutableIps, scheduler, runner, leases } = this.#options;
+    const handling = this.#handle(message);
+    this.#inHand.add(handling);
+    try {
+      await handling;
+    } finally {
+      this.#inHand.delete(handling);
+    }
+  }
+
+  /** Resolves as soon as every message so far is handled. */
+  async whenIdle(): Promise<void> {
+    while (this.#inHand.size > 0) await Promise.allSettled(this.#inHand);
+  }
+
+  async #handle(message: ForwardMessage): Promise<void> {
+    const { allowNonRoutableIps, runner, leases } = this.#options;
     const { ip } = message;
     const spec = this.#byHash.get(message.commandHash);
     if (spec === undefined) {
@@ -42,10 +59,6 @@ export class Dispatcher {
       await leases.knock(spec, spec.lease, ip);
       return;
     }
-    const admission = scheduler.admit(spec, async () => {
-      await runner.runCommand(spec, ip);
-    });
-    if (admission.refused === null) await admission.done;
-    else runner.refused(admission.refused, { command: spec.name, ip });
+    await startOrRefuse(this.#options, spec, ip, () => runner.runCommand(spec, ip));
   }
 }

@@ -9,6 +9,7 @@
 import type { IpAddress } from "../../protocol/knock/address.ts";
 import { Capture } from "./capture.ts";
 import { cleanEnvironment, SHELL } from "./shell.ts";
+import { RUN_ID_VARIABLE } from "./survivors.ts";
 
 export interface Execution {
   /** Shell text from commands.toml or from a lease. */
@@ -17,6 +18,8 @@ export interface Execution {
   readonly ip: IpAddress;
   readonly timeoutMs: number;
   readonly home: string;
+  /** Marks all processes of this run, so that they are found when this commander is gone. */
+  readonly runId?: string;
   /** Lets go of the child without ending it: the commander stops, the child may finish. */
   readonly abandon?: AbortSignal;
 }
@@ -45,7 +48,8 @@ const OUTPUT_GRACE_MS = 250;
 
 // `$1` is the process group, which is the pid of a child that was started by setsid. `Deno.kill` would need run
 // permission for every program. The script looks for the group before each signal: once it is gone, its number may
-// belong to somebody else. It is a process of its own so that it carries on should the commander be stopped.
+// belong to somebody else; and it waits for what it has killed, which an undo must not overlap. It is a process of its
+// own so that it carries on should the commander be stopped.
 const END_GROUP = `
 kill -s TERM -- "-$1" 2>/dev/null || exit 0
 i=0
@@ -55,6 +59,11 @@ while [ "$i" -lt 20 ]; do
   i=$((i + 1))
 done
 kill -s KILL -- "-$1" 2>/dev/null
+while [ "$i" -lt 30 ]; do
+  kill -s 0 -- "-$1" 2>/dev/null || exit 0
+  sleep 0.1 2>/dev/null || sleep 1
+  i=$((i + 1))
+done
 exit 0
 `;
 
@@ -65,11 +74,16 @@ exit 0
 export async function execute(execution: Execution): Promise<ExecutionResult> {
   if (execution.abandon?.aborted === true) throw new Abandoned();
   const startedMs = performance.now();
-  const environment = cleanEnvironment(execution.home);
+  const { ip, runId } = execution;
   const child = new Deno.Command(SHELL, {
     args: ["-c", execution.text],
     clearEnv: true,
-    env: { ...environment, RUROCO_IP: execution.ip, POSTERN_IP: execution.ip },
+    env: {
+      ...cleanEnvironment(execution.home),
+      RUROCO_IP: ip,
+      POSTERN_IP: ip,
+      ...(runId === undefined ? {} : { [RUN_ID_VARIABLE]: runId }),
+    },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

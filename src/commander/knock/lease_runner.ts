@@ -2,12 +2,15 @@ import type { IpAddress } from "../../protocol/knock/address.ts";
 import type { Clock } from "../../system/clock.ts";
 import { describeError } from "../../system/failure.ts";
 import type { Log } from "../../system/log.ts";
-import { type CommandRunner, resultFields, succeeded } from "./command_runner.ts";
+import type { CommandRunner } from "./command_runner.ts";
 import type { CommandSpec, LeaseTerms } from "./command_spec.ts";
 import { KeyedLanes } from "./lanes.ts";
+import { LeaseUndoer } from "./lease_undoer.ts";
 import type { LeaseStore } from "./lease_store.ts";
-import { isDue, isRenewable, type Lease, leaseKey, LeasesFull, newLease, renewedLease } from "./leases.ts";
-import type { CommandLimits, Scheduler } from "./scheduler.ts";
+import { type Lease, leaseKey, LeasesFull, type Moment, newLease, renewedLease } from "./leases.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { startOrRefuse } from "./start.ts";
+import { randomRunId } from "./survivors.ts";
 
 export interface LeaseRunnerOptions {
   readonly store: LeaseStore;
@@ -15,6 +18,8 @@ export interface LeaseRunnerOptions {
   readonly runner: CommandRunner;
   readonly log: Log;
   readonly clock: Clock;
+  /** @default randomRunId */
+  readonly newRunId?: () => string;
 }
 
 /** Knocks that may wait for the one before them for the same command and address. */
@@ -25,7 +30,8 @@ const MIN_SLEEP_MS = 10;
 
 /**
  * Runs commands that hold a lease, and their undo when it is due. All that happens to one (command, IP) goes through
- * one lane, so that command, renewal and undo never overlap; within it a task takes one of the command's slots.
+ * one lane, so that command, renewal and undo never overlap; within it a start takes one of the command's slots, and
+ * an undo none.
  */
 export class LeaseRunner {
   readonly #store: LeaseStore;
@@ -33,17 +39,22 @@ export class LeaseRunner {
   readonly #runner: CommandRunner;
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #newRunId: () => string;
+  readonly #undoer: LeaseUndoer;
   readonly #lanes = new KeyedLanes();
   readonly #undoing = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #started = false;
 
   constructor(options: LeaseRunnerOptions) {
+    const { newRunId = randomRunId } = options;
     this.#store = options.store;
     this.#scheduler = options.scheduler;
     this.#runner = options.runner;
     this.#log = options.log;
     this.#clock = options.clock;
+    this.#newRunId = newRunId;
+    this.#undoer = new LeaseUndoer({ ...options, newRunId });
   }
 
   /** Handles a knock for a command with a lease; resolves when all it caused is done. */
@@ -54,10 +65,17 @@ export class LeaseRunner {
     else await entered;
   }
 
-  /** Undoes every lease that is due now; resolves when each was tried once. */
+  /**
+   * Undoes every lease that is due now; resolves when each was tried once. From the very call on, no knock for their
+   * commands and addresses gets ahead of them.
+   */
   async undoDue(): Promise<void> {
-    const due = this.#store.leases.due(this.#clock.wallMs(), this.#clock.monotonicMs());
-    await Promise.all(due.map((lease) => this.#enterUndo(lease)));
+    await Promise.all(this.#store.leases.due(this.#now()).map((lease) => this.#enterUndo(lease)));
+  }
+
+  /** How many leases are being undone, or wait for that. */
+  get undoing(): number {
+    return this.#undoing.size;
   }
 
   /** From now on undoes leases when they become due. */
@@ -73,57 +91,89 @@ export class LeaseRunner {
 
   async #handleKnock(spec: CommandSpec, terms: LeaseTerms, ip: IpAddress): Promise<void> {
     const lease = this.#store.leases.find({ command: spec.name, ip });
-    if (isRenewable(lease, this.#clock.wallMs())) await this.#renew(lease, spec, terms);
-    else await this.#admit(spec, ip, false, () => this.#recordAndRun(spec, terms, ip));
+    if (!this.#store.leases.isRenewable(lease, this.#now())) await this.#start(spec, terms, ip);
+    else if (terms.onRenew === "keep") await this.#renew(lease, terms);
+    // What is open was opened together with another undo, which a new run would put out of use.
+    else if (lease.undo !== terms.undo) await this.#start(spec, terms, ip, { ignoreCooldown: true });
+    else await this.#renewAndRun(lease, spec, terms);
     this.#setTimer();
   }
 
-  async #renew(lease: Lease, spec: CommandSpec, terms: LeaseTerms): Promise<void> {
-    const { ip } = lease;
-    const renewed = renewedLease(lease, terms, this.#clock.wallMs());
-    if (!(await this.#record(renewed))) return;
-    this.#log.info("lease renewed", { command: spec.name, ip, undo_at: formatDate(renewed) });
-    if (terms.onRenew === "keep") return;
-    await this.#admit(spec, ip, true, async () => {
-      await this.#runner.runCommand(spec, ip);
-    });
+  async #start(
+    spec: CommandSpec,
+    terms: LeaseTerms,
+    ip: IpAddress,
+    options: { ignoreCooldown?: boolean } = {},
+  ): Promise<void> {
+    // Asked first, so that a start that cannot be takes no cooldown; asked again when the lease is recorded.
+    if (!this.#store.leases.hasRoomFor({ command: spec.name, ip })) {
+      this.#runner.refused("max_leases", { command: spec.name, ip });
+      return;
+    }
+    await startOrRefuse(this.#parts, spec, ip, () => this.#recordAndRun(spec, terms, ip), options);
   }
 
-  async #admit(
-    spec: CommandSpec,
-    ip: IpAddress,
-    ignoreCooldown: boolean,
-    task: () => Promise<void>,
-  ): Promise<void> {
-    const admission = this.#scheduler.admit(spec, task, { ignoreCooldown });
-    if (admission.refused === null) await admission.done;
-    else this.#runner.refused(admission.refused, { command: spec.name, ip });
+  async #renew(lease: Lease, terms: LeaseTerms): Promise<boolean> {
+    const renewed = renewedLease(lease, terms, this.#clock.wallMs());
+    if (!(await this.#record(renewed))) return false;
+    this.#log.info("lease renewed", { command: lease.command, ip: lease.ip, undo_at: formatDate(renewed) });
+    return true;
+  }
+
+  async #renewAndRun(lease: Lease, spec: CommandSpec, terms: LeaseTerms): Promise<void> {
+    const runId = this.#newRunId();
+    if (!(await this.#renew({ ...lease, runId }, terms))) return;
+    const noteEnd = (): Promise<void> => this.#noteEnd(lease, true);
+    const run = (): Promise<void> => this.#runner.runCommand(spec, lease.ip, { runId, noteEnd });
+    const ran = await startOrRefuse(this.#parts, spec, lease.ip, run, { ignoreCooldown: true });
+    if (!ran) await noteEnd();
   }
 
   async #recordAndRun(spec: CommandSpec, terms: LeaseTerms, ip: IpAddress): Promise<void> {
-    // Due, or never known to have been applied: what it may have opened is closed first, so that no command runs
-    // twice with one undo to follow. Should that fail, the new lease carries the duty on.
-    const previous = this.#store.leases.find({ command: spec.name, ip });
-    if (previous !== undefined) await this.#undo(previous);
-    if (this.#runner.abandoned) return;
-    const lease = newLease(spec, terms, ip, this.#clock.wallMs());
+    const pair = { command: spec.name, ip };
+    // Due, or never known to have been applied, or to be undone by another text: what it may have opened is closed
+    // first, so that no command runs twice with one undo to follow.
+    const previous = this.#store.leases.find(pair);
+    if (previous !== undefined) await this.#undoer.undo(previous);
+    if (this.#runner.abandoned) {
+      this.#runner.dropped(spec.name, ip);
+      return;
+    }
+    const left = this.#store.leases.find(pair);
+    if (left !== undefined && left.undo !== terms.undo) {
+      // A new lease would forget the old undo, which still has to succeed.
+      this.#runner.refused("undo_failed", pair);
+      return;
+    }
+    const runId = this.#newRunId();
+    const lease = newLease(spec, terms, ip, this.#clock.wallMs(), runId);
     // Durable before the command runs: else a crash in between leaves open what nobody will close.
     if (!(await this.#record(lease))) return;
     this.#log.info("lease recorded", { command: spec.name, ip, undo_at: formatDate(lease) });
-    if (await this.#runner.runCommand(spec, ip)) await this.#record({ ...lease, applied: true });
+    const noteEnd = (succeeded: boolean): Promise<void> => this.#noteEnd(lease, succeeded);
+    await this.#runner.runCommand(spec, ip, { runId, noteEnd });
   }
 
-  /** Records a lease; if that fails, says so and returns false: what it stands for must not happen. */
+  /** Records a lease whose time starts; if that fails, says so and returns false: what it stands for must not happen. */
   async #record(lease: Lease): Promise<boolean> {
     const { command, ip } = lease;
     try {
-      await this.#store.record(lease);
+      await this.#store.start(lease);
       return true;
     } catch (error) {
       if (error instanceof LeasesFull) this.#runner.refused("max_leases", { command, ip });
       else this.#log.error("lease not recorded", { command, ip, error: describeError(error) });
       return false;
     }
+  }
+
+  /** Notes that nothing of the command runs any more. Should that fail, the next commander closes what is open. */
+  async #noteEnd({ command, ip }: Lease, applied: boolean): Promise<void> {
+    const lease = this.#store.leases.find({ command, ip });
+    if (lease === undefined) return;
+    await this.#store.update({ ...lease, applied, runId: null }).catch((error: unknown) => {
+      this.#log.error("lease not recorded", { command, ip, error: describeError(error) });
+    });
   }
 
   async #enterUndo(lease: Lease): Promise<void> {
@@ -133,45 +183,25 @@ export class LeaseRunner {
     await this.#lanes.enter(key, async () => {
       // Renewed while it waited for the lane: then it is not due any more.
       const current = this.#store.leases.find(lease);
-      if (current === undefined || !isDue(current, this.#clock.wallMs())) return;
-      await this.#scheduler.require(undoLimits(current), () => this.#undo(current));
+      if (current === undefined || !this.#store.leases.isDue(current, this.#now())) return;
+      await this.#scheduler.undo(current.command, () => this.#undoer.undo(current));
     });
     this.#undoing.delete(key);
     this.#setTimer();
   }
 
-  async #undo(lease: Lease): Promise<void> {
-    const { command, ip } = lease;
-    const result = await this.#runner.run(command, lease.undo, ip, lease.undoTimeoutMs);
-    if (result !== null && succeeded(result)) {
-      this.#log.info("lease undone", { command, ip, ...resultFields(result) });
-      await this.#store.remove(lease).catch((error: unknown) => {
-        this.#log.error("lease undone but still in its file", { command, ip, error: describeError(error) });
-      });
-      return;
-    }
-    if (this.#runner.abandoned) return;
-    const failed = this.#store.leases.undoFailed(lease, this.#clock.monotonicMs());
-    // In memory first: should the file fail as well, the retry must wait all the same.
-    this.#store.leases.put(failed.lease);
-    await this.#record(failed.lease);
-    this.#log.warn("undo failed", {
-      command,
-      ip,
-      failures: failed.lease.undoFailures,
-      retry_in_ms: failed.retryInMs,
-      ...(result === null ? {} : resultFields(result)),
-    });
+  get #parts(): { scheduler: Scheduler; runner: CommandRunner } {
+    return { scheduler: this.#scheduler, runner: this.#runner };
+  }
+
+  #now(): Moment {
+    return { wallMs: this.#clock.wallMs(), monotonicMs: this.#clock.monotonicMs() };
   }
 
   #setTimer(): void {
     clearTimeout(this.#timer);
     if (!this.#started) return;
-    const dueInMs = this.#store.leases.nextDueInMs(
-      this.#clock.wallMs(),
-      this.#clock.monotonicMs(),
-      this.#undoing,
-    );
+    const dueInMs = this.#store.leases.nextDueInMs(this.#now(), this.#undoing);
     if (dueInMs === null) return;
     const sleepMs = Math.min(Math.max(Math.ceil(dueInMs), MIN_SLEEP_MS), MAX_SLEEP_MS);
     this.#timer = setTimeout(() => {
@@ -179,11 +209,6 @@ export class LeaseRunner {
       this.#setTimer();
     }, sleepMs);
   }
-}
-
-/** An undo takes a slot of its command; one whose command is no longer configured runs alone. */
-function undoLimits(lease: Lease): CommandLimits {
-  return { name: lease.command, concurrency: 1, cooldownMs: 0 };
 }
 
 function formatDate(lease: Lease): string {

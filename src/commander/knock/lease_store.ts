@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from "../../system/clock.ts";
 import {
   type FileLayer,
   removeStaleTemporaries,
@@ -10,13 +11,15 @@ import { formatLeasesFile, leasesPath, prepareStateDir, readBootId, readLeasesFi
 export interface LeaseStoreOptions {
   readonly stateDir: string;
   readonly maxLeases: number;
+  /** Names of the configured commands with an undo. */
+  readonly commands: readonly string[];
   readonly ownUid: number;
-  /** False: no command has an undo, so nothing is created; leases of an earlier configuration are read all the same. */
-  readonly needed: boolean;
   /** Files of the machine unless a test says otherwise. */
   readonly files?: FileLayer;
   /** Name of the present boot. @default asks the machine */
   readonly bootId?: string;
+  /** @default systemClock */
+  readonly clock?: Clock;
 }
 
 const encoder = new TextEncoder();
@@ -27,49 +30,65 @@ export class LeaseStore {
   readonly #path: string;
   readonly #bootId: string;
   readonly #files: FileLayer;
+  readonly #clock: Clock;
   #tail: Promise<void> = Promise.resolve();
 
-  private constructor(path: string, leases: Leases, bootId: string, files: FileLayer) {
+  private constructor(path: string, leases: Leases, bootId: string, files: FileLayer, clock: Clock) {
     this.#path = path;
     this.leases = leases;
     this.#bootId = bootId;
     this.#files = files;
+    this.#clock = clock;
   }
 
   /**
-   * Opens the store. Leases that were recorded before the machine was started last are due at once: what they opened
-   * is most likely gone, and a knock must open it anew instead of only moving a date.
+   * Opens the store. Without a command that has an undo nothing is created; leases of an earlier configuration are read
+   * all the same. Due at once are
+   * - leases that were recorded before the machine was started last: what they opened is most likely gone, and a knock
+   *   must open it anew instead of only moving a date;
+   * - leases whose command or undo was cut off: nobody knows how far it got.
    *
    * @throws {Failure} when the file is corrupt, or others may write it or its folders
    */
   static async open(options: LeaseStoreOptions): Promise<LeaseStore> {
-    if (options.needed) await prepareStateDir(options.stateDir, options.ownUid);
-    const file = await readLeasesFile(options.stateDir, options.ownUid);
-    const path = leasesPath(options.stateDir);
-    if (options.needed) await removeStaleTemporaries(path);
+    const { stateDir, ownUid, files = systemFiles, clock = systemClock } = options;
+    const needed = options.commands.length > 0;
+    if (needed) await prepareStateDir(stateDir, ownUid);
+    const file = await readLeasesFile(stateDir, ownUid);
+    const path = leasesPath(stateDir);
+    if (needed) await removeStaleTemporaries(path);
     const bootId = options.bootId ?? await readBootId();
-    const initial = file === undefined || file.bootId === bootId
-      ? file?.leases
-      : file.leases.map((lease) => ({ ...lease, dueAtMs: 0 }));
-    const leases = new Leases(options.maxLeases, initial);
-    return new LeaseStore(path, leases, bootId, options.files ?? systemFiles);
+    const isSameBoot = file === undefined || file.bootId === bootId;
+    const initial = (file?.leases ?? []).map((lease): Lease => {
+      if (!isSameBoot) return { ...lease, dueAtMs: 0, runId: null };
+      return lease.runId === null ? lease : { ...lease, dueAtMs: 0 };
+    });
+    const now = { wallMs: clock.wallMs(), monotonicMs: clock.monotonicMs() };
+    const leases = new Leases({ ...options, now }, initial);
+    return new LeaseStore(path, leases, bootId, files, clock);
   }
 
   /**
-   * Adds or replaces a lease durably.
+   * Adds a lease durably, or replaces the one of its (command, IP); its time starts.
    *
    * @throws {LeasesFull} when there is no room for it
    * @throws {Failure} naming the file; then the lease is as it was before
    */
-  record(lease: Lease): Promise<void> {
-    return this.#change(() => {
-      const previous = this.leases.find(lease);
-      this.leases.put(lease);
-      return (): void => {
-        if (previous === undefined) this.leases.delete(lease);
-        else this.leases.put(previous);
-      };
-    });
+  start(lease: Lease): Promise<void> {
+    return this.#change(() =>
+      this.#revertibly(lease, () => {
+        this.leases.start(lease, this.#clock.monotonicMs());
+      })
+    );
+  }
+
+  /**
+   * Records durably what came of a lease; its time goes on.
+   *
+   * @throws {Failure} naming the file; then the lease is as it was before
+   */
+  update(lease: Lease): Promise<void> {
+    return this.#change(() => this.#revertibly(lease, () => this.leases.update(lease)));
   }
 
   /**
@@ -88,6 +107,12 @@ export class LeaseStore {
   /** Resolves once all changes asked for so far are decided. */
   whenIdle(): Promise<void> {
     return this.#tail;
+  }
+
+  #revertibly(lease: Lease, change: () => void): () => void {
+    const previous = this.leases.held(lease);
+    change();
+    return (): void => this.leases.restore(lease, previous);
   }
 
   /**

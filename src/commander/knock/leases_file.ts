@@ -31,6 +31,7 @@ const leaseSchema = v.strictObject({
   dueAtMs: wholeNumber,
   applied: v.boolean(),
   undoFailures: wholeNumber,
+  runId: v.nullable(v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/))),
 });
 const fileSchema = v.strictObject({
   version: v.literal(VERSION),

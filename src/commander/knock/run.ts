@@ -1,9 +1,9 @@
 /** The commander process: everything of this folder put together, from the lock to the last log line. */
-import { join } from "node:path";
 import { type Clock, systemClock } from "../../system/clock.ts";
 import { describeError, Failure } from "../../system/failure.ts";
 import { acquireLock } from "../../system/lock.ts";
 import { Log, type LogFormat } from "../../system/log.ts";
+import { joinPath } from "../../system/path.ts";
 import { CommandRunner } from "./command_runner.ts";
 import type { CommanderConfig } from "./config.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -22,8 +22,10 @@ export interface CommanderOptions {
 /** Starts of one command that may wait for a free slot. */
 const MAX_QUEUED_PER_COMMAND = 16;
 const LOCK_TIMEOUT_MS = 1000;
-/** How long running commands are waited for when the commander is told to stop. */
+/** How long commands that run or wait are given when the commander is told to stop. */
 const FINISH_MS = 700;
+/** How long what is due at the start may keep the socket closed for all other commands and addresses. */
+const FIRST_UNDOS_MS = 5000;
 const SOCKET_DIR_MODE = 0o755;
 
 /**
@@ -37,9 +39,9 @@ const SOCKET_DIR_MODE = 0o755;
 export async function runCommander(config: CommanderConfig, options: CommanderOptions): Promise<void> {
   const log = new Log({ role: "commander", format: options.logFormat });
   for (const warning of config.warnings) log.warn("configuration", { warning });
-  using stop = new StopSignals();
+  using stop = new StopSignals(log);
   await prepareSocketDir(config, log);
-  using _lock = await acquireLock(join(config.socketDir, "commander.lock"), {
+  using _lock = await acquireLock(joinPath(config.socketDir, "commander.lock"), {
     timeoutMs: LOCK_TIMEOUT_MS,
     hint: "another commander serves this socket folder; stop it first",
   });
@@ -65,7 +67,8 @@ async function serve(
     stateDir: config.stateDir,
     maxLeases: config.maxLeases,
     ownUid: config.ownUid,
-    needed: config.commands.some((spec) => spec.lease !== null),
+    commands: config.commands.filter((spec) => spec.lease !== null).map((spec) => spec.name),
+    clock,
   });
   const scheduler = new Scheduler({ monotonicMs, maxQueued: MAX_QUEUED_PER_COMMAND });
   const runner = new CommandRunner({
@@ -77,9 +80,11 @@ async function serve(
   });
   const leases = new LeaseRunner({ store, scheduler, runner, log, clock });
   const dispatcher = new Dispatcher({ ...config, scheduler, runner, leases });
-  // What was left open too long is closed before anything can be opened.
-  await Promise.race([leases.undoDue(), stop.received]);
+  // What was left open too long is closed before anything can be opened. Should that take long, then only the commands
+  // and addresses it is about have to wait: an undo that hangs must not keep everybody out.
+  await atMost(FIRST_UNDOS_MS, Promise.race([leases.undoDue(), stop.received]));
   if (!stop.signal.aborted) {
+    if (leases.undoing > 0) log.warn("undos still running", { count: leases.undoing });
     await socket.publish();
     leases.start();
     const doorkeeper = new Doorkeeper({
@@ -103,16 +108,20 @@ async function serve(
     await served;
   }
   leases.stop();
-  const dropped = scheduler.stop();
-  await atMost(FINISH_MS, scheduler.whenIdle());
+  const whenIdle = async (): Promise<void> => {
+    await dispatcher.whenIdle();
+    await scheduler.whenIdle();
+  };
+  await atMost(FINISH_MS, whenIdle());
   const leftRunning = scheduler.running;
+  scheduler.stop();
   abandon.abort();
-  await scheduler.whenIdle();
+  await whenIdle();
   await store.whenIdle();
-  log.info("commander stopped", { left_running: leftRunning, dropped });
+  log.info("commander stopped", { left_running: leftRunning, dropped: runner.droppedCount });
 }
 
-/** SIGTERM and SIGINT as a promise and an abort signal. */
+/** SIGTERM and SIGINT as a promise and an abort signal. SIGHUP, which rereads the server's keys, must not end this. */
 class StopSignals implements Disposable {
   readonly #controller = new AbortController();
   readonly #received = Promise.withResolvers<void>();
@@ -121,9 +130,13 @@ class StopSignals implements Disposable {
     this.#received.resolve();
   };
 
-  constructor() {
+  readonly #onHangUp: () => void;
+
+  constructor(log: Log) {
+    this.#onHangUp = (): void => log.warn("SIGHUP ignored: restart to read commands.toml again");
     Deno.addSignalListener("SIGTERM", this.#onSignal);
     Deno.addSignalListener("SIGINT", this.#onSignal);
+    Deno.addSignalListener("SIGHUP", this.#onHangUp);
   }
 
   get signal(): AbortSignal {
@@ -137,6 +150,7 @@ class StopSignals implements Disposable {
   [Symbol.dispose](): void {
     Deno.removeSignalListener("SIGTERM", this.#onSignal);
     Deno.removeSignalListener("SIGINT", this.#onSignal);
+    Deno.removeSignalListener("SIGHUP", this.#onHangUp);
   }
 }
 

@@ -9,9 +9,9 @@ export interface CommandLimits {
 
 export type RefusedStart = "cooldown" | "queue_full" | "stopping";
 
-/** Whether a task will run, and if so, when it has ended. */
+/** Whether a task was taken on, and if so, when that is over: true if it has run, false if a stop came first. */
 export type Admission =
-  | { readonly refused: null; readonly done: Promise<void> }
+  | { readonly refused: null; readonly done: Promise<boolean> }
   | { readonly refused: RefusedStart };
 
 export interface SchedulerOptions {
@@ -21,15 +21,24 @@ export interface SchedulerOptions {
   maxQueued: number;
 }
 
+/** Undos of one command at once: a machine that wakes up with a thousand due leases must not fork a thousand shells. */
+export const MAX_UNDOS_AT_ONCE = 32;
+
 interface Waiting {
   readonly task: () => Promise<void>;
-  readonly end: () => void;
+  readonly end: (ran: boolean) => void;
+}
+
+/** Tasks that share slots, in order. */
+class Slots {
+  running = 0;
+  readonly waiting: Waiting[] = [];
 }
 
 class CommandQueue {
-  running = 0;
   lastStartMs = -Infinity;
-  readonly waiting: Waiting[] = [];
+  readonly starts = new Slots();
+  readonly undos = new Slots();
 }
 
 /**
@@ -56,37 +65,34 @@ export class Scheduler {
     options: { ignoreCooldown?: boolean } = {},
   ): Admission {
     if (this.#stopped) return { refused: "stopping" };
-    const queue = this.#queueOf(limits);
+    const queue = this.#queueOf(limits.name);
+    const { starts } = queue;
     const nowMs = this.#monotonicMs();
     const isStart = options.ignoreCooldown !== true;
     if (isStart && nowMs - queue.lastStartMs < limits.cooldownMs) return { refused: "cooldown" };
-    const waits = queue.running >= limits.concurrency;
-    if (waits && queue.waiting.length >= this.#maxQueued) return { refused: "queue_full" };
+    const waits = starts.running >= limits.concurrency;
+    if (waits && starts.waiting.length >= this.#maxQueued) return { refused: "queue_full" };
     if (isStart) queue.lastStartMs = nowMs;
-    return { refused: null, done: this.#add(limits, queue, task, "last") };
+    return { refused: null, done: this.#add(starts, limits.concurrency, task) };
   }
 
   /**
-   * Runs a task that must be run, before all that wait: closing again what was opened is never refused.
+   * Runs an undo: never refused, and behind nothing but other undos of the same command. It takes no slot of the
+   * command, or whoever may run that from other addresses could keep a door open.
    *
-   * @returns when it has ended, or was dropped by `stop`
+   * @returns false if `stop` came first
    */
-  require(limits: CommandLimits, task: () => Promise<void>): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    return this.#add(limits, this.#queueOf(limits), task, "first");
+  undo(command: string, task: () => Promise<void>): Promise<boolean> {
+    if (this.#stopped) return Promise.resolve(false);
+    return this.#add(this.#queueOf(command).undos, MAX_UNDOS_AT_ONCE, task);
   }
 
-  /** Drops what waits and starts nothing any more; returns how many tasks were dropped. */
-  stop(): number {
+  /** Drops what waits, and starts nothing any more. */
+  stop(): void {
     this.#stopped = true;
-    let dropped = 0;
-    for (const queue of this.#queues.values()) {
-      for (const waiting of queue.waiting.splice(0)) {
-        waiting.end();
-        dropped++;
-      }
+    for (const { starts, undos } of this.#queues.values()) {
+      for (const waiting of [...starts.waiting.splice(0), ...undos.waiting.splice(0)]) waiting.end(false);
     }
-    return dropped;
   }
 
   /** Tasks that run now. */
@@ -100,40 +106,33 @@ export class Scheduler {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  #queueOf(limits: CommandLimits): CommandQueue {
-    let queue = this.#queues.get(limits.name);
+  #queueOf(command: string): CommandQueue {
+    let queue = this.#queues.get(command);
     if (queue === undefined) {
       queue = new CommandQueue();
-      this.#queues.set(limits.name, queue);
+      this.#queues.set(command, queue);
     }
     return queue;
   }
 
-  #add(
-    limits: CommandLimits,
-    queue: CommandQueue,
-    task: () => Promise<void>,
-    place: "first" | "last",
-  ): Promise<void> {
+  #add(slots: Slots, maxRunning: number, task: () => Promise<void>): Promise<boolean> {
     return new Promise((resolve) => {
-      const entry = { task, end: resolve };
-      if (place === "first") queue.waiting.unshift(entry);
-      else queue.waiting.push(entry);
-      this.#startNext(limits, queue);
+      slots.waiting.push({ task, end: resolve });
+      this.#startNext(slots, maxRunning);
     });
   }
 
-  #startNext(limits: CommandLimits, queue: CommandQueue): void {
-    if (queue.running >= limits.concurrency) return;
-    const next = queue.waiting.shift();
+  #startNext(slots: Slots, maxRunning: number): void {
+    if (slots.running >= maxRunning) return;
+    const next = slots.waiting.shift();
     if (next === undefined) return;
-    queue.running++;
+    slots.running++;
     this.#running++;
     next.task().finally(() => {
-      queue.running--;
+      slots.running--;
       this.#running--;
-      next.end();
-      this.#startNext(limits, queue);
+      next.end(true);
+      this.#startNext(slots, maxRunning);
       if (this.#running === 0) this.#idle.splice(0).forEach((resolve) => resolve());
     });
   }

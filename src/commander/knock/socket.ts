@@ -11,8 +11,8 @@
  * there. Mode and owner are therefore set from inside the private folder, which only root can change, by a relative
  * name: `chown` by the full path could be led to any file of the machine.
  */
-import { basename, dirname } from "node:path";
 import { Failure } from "../../system/failure.ts";
+import { folderOf, nameOf } from "../../system/path.ts";
 import { askShell } from "./shell.ts";
 
 const BIND_FOLDER_MODE = 0o700;
@@ -57,7 +57,7 @@ export class CommanderSocket {
     const { bindPath } = place;
     let listener: Deno.Listener<Deno.UnixConn> | undefined;
     try {
-      await preparePrivateFolder(dirname(bindPath), place.ownUid);
+      await preparePrivateFolder(folderOf(bindPath), place.ownUid);
       await removeIfThere(bindPath);
       listener = Deno.listen({ transport: "unix", path: bindPath }) as Deno.Listener<Deno.UnixConn>;
       await handOver(place);
@@ -129,10 +129,10 @@ function describe(info: Deno.FileInfo): string {
  */
 export async function handOver(place: SocketPlace): Promise<void> {
   const { bindPath, socketUid, socketGid, ownUid } = place;
-  const folder = dirname(bindPath);
+  const folder = folderOf(bindPath);
   // No colon without a group: `uid:` would mean the login group of that user.
   const owner = `${socketUid ?? ""}${socketGid === null ? "" : `:${socketGid}`}`;
-  const wrong = await askShell(HAND_OVER, folder, String(ownUid), basename(bindPath), owner);
+  const wrong = await askShell(HAND_OVER, folder, String(ownUid), nameOf(bindPath), owner);
   if (wrong === "owner") {
     throw new Failure(`could not give the socket ${bindPath} to ${owner}`, {
       hint: 'run the commander as root, or set socket_user and socket_group to "" in config.toml',

@@ -129,6 +129,30 @@ Deno.test("parseCommands() refuses what it does not know, naming line, command a
   }
 });
 
+Deno.test("parseCommands() quotes no value of any type in any field", () => {
+  const values = [
+    "86753090",
+    "-86753090",
+    "8675.309",
+    '"86753090"',
+    "[86753090]",
+    "{ a = 86753090 }",
+    "8675-03-09",
+  ];
+  const fields = ["cmd", "timeout_sec", "undo", "undo_after_sec", "on_renew", "cooldown_sec", "concurrency"];
+  for (const field of fields) {
+    for (const value of values) {
+      const others = { cmd: '"x"', undo: '"x"', undo_after_sec: "1", [field]: value };
+      const table = Object.entries(others).map(([name, text]) => `${name} = ${text}`).join(", ");
+      if (field === "undo_after_sec" && value === "86753090") continue;
+      if ((field === "cmd" || field === "undo") && value.startsWith('"')) continue;
+      const message = refusal(`[commands]\na = { ${table} }`);
+      assert.match(message, new RegExp(`^c.toml:2: commands.a.${field}: found `));
+      assert.doesNotMatch(message, /8675/, value);
+    }
+  }
+});
+
 Deno.test("parseCommands() refuses two names with one hash and names both", () => {
   const message = refusal(
     '[commands]\nopen = "a"\nother = "b"\n"close it" = "c"',

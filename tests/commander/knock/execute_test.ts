@@ -49,6 +49,18 @@ Deno.test("execute() gives the text a clean environment, an empty stdin and a se
   ]);
 });
 
+Deno.test("execute() marks the text and all it starts with the run id", async () => {
+  const runId = "ab".repeat(16);
+  const result = await execute({
+    text: 'echo "$POSTERN_RUN_ID"; sh -c \'tr "\\0" "\\n" < /proc/$$/environ\' | grep POSTERN_RUN_ID',
+    ip,
+    timeoutMs: 10_000,
+    home: "/",
+    runId,
+  });
+  assert.equal(result.stdout, `${runId}\nPOSTERN_RUN_ID=${runId}`);
+});
+
 Deno.test("execute() ends the whole group at the time limit, grandchildren included", async () => {
   await withFolder(async (folder) => {
     const result = await run(`(sleep 60 & echo $! > ${folder}/grandchild; wait) & wait`, 300);

@@ -23,6 +23,7 @@ const LEASE: Lease = {
   dueAtMs: 1_800_000_000_000,
   applied: true,
   undoFailures: 0,
+  runId: "0123456789abcdef".repeat(2),
 };
 
 async function withStateDir(test: (stateDir: string, parent: string) => Promise<void>): Promise<void> {
@@ -53,6 +54,7 @@ Deno.test("parseLeasesFile() reads back what formatLeasesFile() wrote", () => {
     dueAtMs: fc.maxSafeNat(),
     applied: fc.boolean(),
     undoFailures: fc.nat(),
+    runId: fc.option(fc.stringMatching(/^[0-9a-f]{32}$/)),
   }, { noNullPrototype: true });
   const leases = fc.uniqueArray(lease, { selector: (each) => `${each.ip} ${each.command}` });
   holds(fc.property(fc.string(), leases, (bootId, list) => {
@@ -71,11 +73,14 @@ Deno.test("parseLeasesFile() refuses anything else, says where and what to do, a
     [{ ...good, more: "hunter2" }, /at more/],
     [{ version: 1, bootId: "b" }, /at leases/],
     [{ ...good, leases: [LEASE, LEASE] }, /two leases of one command and address/],
-    ...Object.keys(LEASE).map((key): [unknown, RegExp] => [
+    ...Object.keys(LEASE).filter((key) => key !== "runId").map((key): [unknown, RegExp] => [
       { ...good, leases: [{ ...LEASE, [key]: null }] },
       new RegExp(`at leases.0.${key},`),
     ]),
     [{ ...good, leases: [{ ...LEASE, ip: "hunter2" }] }, /at leases.0.ip/],
+    // It becomes an argument and a search text of the shell.
+    [{ ...good, leases: [{ ...LEASE, runId: "" }] }, /at leases.0.runId/],
+    [{ ...good, leases: [{ ...LEASE, runId: "-hunter2" }] }, /at leases.0.runId/],
     [{ ...good, leases: [{ ...LEASE, dueAtMs: 1.5 }] }, /at leases.0.dueAtMs/],
     [{ ...good, leases: [{ ...LEASE, undo: "" }] }, /at leases.0.undo/],
   ];

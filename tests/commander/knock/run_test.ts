@@ -230,6 +230,67 @@ test("SIGTERM lets a short command finish", async () => {
   assert.ok(commander.lines.some(says("command finished")));
 });
 
+test("SIGTERM lets commands that wait for a slot run, as long as there is time", async () => {
+  await using lab = await CommanderLab.create((folder) =>
+    `[commands]
+default = 'sleep 0.1; echo "$RUROCO_IP" >> ${folder}/ran'
+open = { cmd = 'sleep 0.1; echo "$RUROCO_IP" >> ${folder}/ran', undo = 'true', undo_after_sec = 600 }
+`
+  );
+  const commander = await lab.start();
+  for (const name of ["default", "open"]) {
+    for (const ip of [IP, "198.41.0.5", "198.41.0.6"]) await lab.knock(name, ip);
+  }
+  await commander.line(says("command started", { command: "default" }));
+  await commander.line(says("command started", { command: "open" }));
+  assert.equal((await commander.stop()).code, 0);
+  assert.equal(lab.read("ran").trim().split("\n").length, 6);
+  assert.ok(commander.lines.some(says("commander stopped", { left_running: 0, dropped: 0 })));
+});
+
+test("SIGTERM names once every command and address whose turn did not come", async () => {
+  await using lab = await CommanderLab.create((folder) =>
+    `[commands]
+default = 'echo $$ >> ${folder}/pids; sleep 65'
+open = { cmd = 'echo $$ >> ${folder}/pids; sleep 65', undo = 'true', undo_after_sec = 600 }
+`
+  );
+  const commander = await lab.start();
+  const started = ["default", "open"].map((command) => commander.line(says("command started", { command })));
+  for (const command of ["default", "open"]) await lab.knock(command, "198.41.0.1");
+  await Promise.all(started);
+  const waiting = Array.from({ length: 8 }, (_, i) => `198.41.0.${i + 2}`);
+  for (const command of ["default", "open"]) {
+    for (const ip of [...waiting, ...waiting]) await lab.knock(command, ip);
+  }
+  // Waits in the lane of its address, not in the queue of its command.
+  await lab.knock("open", "198.41.0.1");
+  await lab.knock("missing");
+  await commander.line(says("command refused", { reason: "unknown_command" }));
+  assert.equal((await commander.stop()).code, 0);
+  for (const pid of lab.read("pids").trim().split("\n")) Deno.kill(-Number(pid), "SIGKILL");
+  const dropped = commander.lines.filter(says("command refused", { reason: "stopping" }))
+    .map(({ fields }) => `${fields["command"]} ${fields["ip"]}`);
+  assert.deepEqual(
+    dropped.sort(),
+    [...waiting.map((ip) => `default ${ip}`), ...waiting.map((ip) => `open ${ip}`), "open 198.41.0.1"].sort(),
+  );
+  assert.ok(commander.lines.some(says("commander stopped", { left_running: 2, dropped: 17 })));
+});
+
+test("SIGHUP is ignored, and said to be", async () => {
+  await using lab = await CommanderLab.create((folder) =>
+    `[commands]\ndefault = "echo x >> ${folder}/ran"\n`
+  );
+  const commander = await lab.start();
+  commander.kill("SIGHUP");
+  const said = await commander.line(says("SIGHUP ignored: restart to read commands.toml again"));
+  assert.equal(said.fields["level"], "warn");
+  await lab.knock("default");
+  await commander.line(says("command finished"));
+  assert.equal((await commander.stop()).code, 0);
+});
+
 test("SIGTERM ends a commander that still undoes at its start", async () => {
   await using lab = await CommanderLab.create((folder) =>
     `[commands]

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { KeyedLanes } from "../../../src/commander/knock/lanes.ts";
-import { type CommandLimits, Scheduler } from "../../../src/commander/knock/scheduler.ts";
+import { type CommandLimits, MAX_UNDOS_AT_ONCE, Scheduler } from "../../../src/commander/knock/scheduler.ts";
 import { FakeClock } from "../fake_clock.ts";
 
 /** A scheduler whose tasks end when the test says so. */
@@ -89,30 +89,47 @@ Deno.test("Scheduler.admit() takes no cooldown from a refused start, and none fr
   assert.equal(stage.scheduler.admit(a, stage.task("5")).refused, null);
 });
 
-Deno.test("Scheduler.require() goes first, waits for a slot and is never refused", async () => {
+Deno.test("Scheduler.undo() takes no slot, waits for none and is never refused", async () => {
   const stage = new Stage();
-  for (const name of ["a1", "a2", "a3"]) stage.scheduler.admit(limits("a"), stage.task(name));
-  stage.scheduler.require(limits("a"), stage.task("undo"));
-  assert.deepEqual(stage.started, ["a1"]);
+  const a = limits("a", { concurrency: 2 });
+  for (const name of ["a1", "a2", "a3", "a4"]) stage.scheduler.admit(a, stage.task(name));
+  stage.scheduler.undo("a", stage.task("undo"));
+  assert.deepEqual(stage.started, ["a1", "a2", "undo"]);
+  await stage.end("undo");
+  assert.deepEqual(stage.started, ["a1", "a2", "undo"]);
   await stage.end("a1");
-  assert.deepEqual(stage.started, ["a1", "undo"]);
+  assert.deepEqual(stage.started, ["a1", "a2", "undo", "a3"]);
+});
+
+Deno.test("Scheduler.undo() bounds how many undos of one command run at once", async () => {
+  const stage = new Stage();
+  for (let i = 0; i <= MAX_UNDOS_AT_ONCE; i++) stage.scheduler.undo("a", stage.task(`a${i}`));
+  stage.scheduler.undo("b", stage.task("b0"));
+  assert.equal(stage.started.length, MAX_UNDOS_AT_ONCE + 1);
+  assert.equal(stage.started.at(-1), "b0");
+  await stage.end("a3");
+  assert.equal(stage.started.at(-1), `a${MAX_UNDOS_AT_ONCE}`);
 });
 
 Deno.test("Scheduler.stop() drops what waits, starts nothing more, and is idle when the last task ends", async () => {
   const stage = new Stage();
-  for (const name of ["a1", "a2"]) stage.scheduler.admit(limits("a"), stage.task(name));
-  let undone = false;
-  stage.scheduler.require(limits("a"), stage.task("undo")).then(() => undone = true);
-  assert.equal(stage.scheduler.stop(), 2);
+  const outcomes: string[] = [];
+  for (const name of ["a1", "a2"]) {
+    const admission = stage.scheduler.admit(limits("a"), stage.task(name));
+    assert.equal(admission.refused, null);
+    admission.done.then((ran) => outcomes.push(`${name} ${ran}`));
+  }
+  stage.scheduler.stop();
   assert.equal(stage.scheduler.admit(limits("b"), stage.task("b1")).refused, "stopping");
-  await stage.scheduler.require(limits("b"), stage.task("b2"));
+  assert.equal(await stage.scheduler.undo("b", stage.task("b2")), false);
   let idle = false;
   stage.scheduler.whenIdle().then(() => idle = true);
   await settle();
-  assert.equal(undone, true, "who waits for a dropped task is let go");
+  assert.deepEqual(outcomes, ["a2 false"], "who waits for a dropped task is let go");
   assert.equal(idle, false);
   await stage.end("a1");
   assert.equal(idle, true);
+  assert.deepEqual(outcomes, ["a2 false", "a1 true"]);
   assert.deepEqual(stage.started, ["a1"]);
 });
 
