@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Failure } from "../../src/system/failure.ts";
 import { acquireLock } from "../../src/system/lock.ts";
+import { CopyForEverybody } from "../everybody.ts";
 
 async function spawnHolder(path: string): Promise<Deno.ChildProcess> {
   const child = new Deno.Command(Deno.execPath(), {
@@ -108,18 +109,14 @@ Deno.test({
       const folder = path.slice(0, path.lastIndexOf("/"));
       const nobody = 65_534;
       await Deno.chown(folder, nobody, nobody);
-      const { stderr } = await new Deno.Command(Deno.execPath(), {
-        args: [
-          "run",
-          "--no-prompt",
-          "--allow-read",
-          "--allow-write",
-          import.meta.resolve("./lock_holder.ts"),
-          path,
-        ],
+      using copy = CopyForEverybody.make();
+      const holder = `${copy.repositoryFolder}tests/system/lock_holder.ts`;
+      const { stderr } = await new Deno.Command(copy.denoPath, {
+        args: ["run", "--no-prompt", "--allow-read", "--allow-write", holder, path],
         uid: nobody,
         gid: nobody,
-        env: { DENO_DIR: folder },
+        cwd: "/",
+        env: { DENO_DIR: copy.cacheFolder },
       }).output();
       const said = new TextDecoder().decode(stderr);
       assert.match(said, /could not open the lock file/);

@@ -20,7 +20,6 @@ const REFUSALS_LOGGED = { perKey: { burst: 5, perMs: 10_000 }, maxKeys: 64 };
 export interface CommandRunnerOptions {
   readonly log: Log;
   readonly execute: Execute;
-  readonly home: string;
   readonly monotonicMs: () => number;
   readonly abandon?: AbortSignal;
   /** @default endRun */
@@ -77,10 +76,10 @@ export class CommandRunner {
 
   /** Runs any shell text for a command; null if it could not be started, or was left to itself. */
   async run({ command, ...execution }: ShellRun): Promise<ExecutionResult | null> {
-    const { log, execute, home, abandon } = this.#options;
+    const { log, execute, abandon } = this.#options;
     const { ip } = execution;
     try {
-      return await execute({ ...execution, home, ...(abandon === undefined ? {} : { abandon }) });
+      return await execute({ ...execution, ...(abandon === undefined ? {} : { abandon }) });
     } catch (error) {
       if (error instanceof Abandoned) log.warn("command left running", { command, ip });
       else log.error("command not started", { command, ip, error: describeError(error) });

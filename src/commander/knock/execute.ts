@@ -1,15 +1,15 @@
 /**
  * Runs one shell text for one address:
  *
- *   spawn /bin/sh -c TEXT in a session of its own (setsid), clean environment, stdin from /dev/null
+ *   a ready shell (session of its own, clean environment) gets the text, stdin from /dev/null
  *   -> it ends by itself                    -> status
  *   -> time limit: SIGTERM to its group, SIGKILL 2 s later to what is left of it -> status
  *   -> output is read until its end, or shortly after the status if a background process keeps it open
  */
 import type { IpAddress } from "../../protocol/knock/address.ts";
 import { Capture } from "./capture.ts";
+import type { ReadyShell, ReadyShells } from "./ready_shell.ts";
 import { cleanEnvironment, SHELL } from "./shell.ts";
-import { RUN_ID_VARIABLE } from "./survivors.ts";
 
 export interface Execution {
   /** Shell text from commands.toml or from a lease. */
@@ -17,7 +17,6 @@ export interface Execution {
   /** Reaches the text as RUROCO_IP and POSTERN_IP. */
   readonly ip: IpAddress;
   readonly timeoutMs: number;
-  readonly home: string;
   /** Marks all processes of this run, so that they are found when this commander is gone. */
   readonly runId?: string;
   /** Lets go of the child without ending it: the commander stops, the child may finish. */
@@ -71,24 +70,10 @@ exit 0
  * @throws {Abandoned} once `abandon` is signalled
  * @throws {Error} of the runtime when the shell cannot be started
  */
-export async function execute(execution: Execution): Promise<ExecutionResult> {
+export async function execute(execution: Execution, shells: ReadyShells): Promise<ExecutionResult> {
   if (execution.abandon?.aborted === true) throw new Abandoned();
   const startedMs = performance.now();
-  const { ip, runId } = execution;
-  const child = new Deno.Command(SHELL, {
-    args: ["-c", execution.text],
-    clearEnv: true,
-    env: {
-      ...cleanEnvironment(execution.home),
-      RUROCO_IP: ip,
-      POSTERN_IP: ip,
-      ...(runId === undefined ? {} : { [RUN_ID_VARIABLE]: runId }),
-    },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    detached: true,
-  }).spawn();
+  const { child } = await startShell(execution, shells);
   const outputs = [new Capture(child.stdout), new Capture(child.stderr)] as const;
   const abandoned = Promise.withResolvers<never>();
   abandoned.promise.catch(() => {});
@@ -118,6 +103,21 @@ export async function execute(execution: Execution): Promise<ExecutionResult> {
   } finally {
     clearTimeout(limit);
     execution.abandon?.removeEventListener("abort", onAbandon);
+  }
+}
+
+/** A waiting shell may have been killed; a second one is new. What it was handed has not run: see `ready_shell.ts`. */
+async function startShell(execution: Execution, shells: ReadyShells): Promise<ReadyShell> {
+  const { text, ip, runId } = execution;
+  const first = shells.take(runId);
+  try {
+    await first.start(text, ip);
+    return first;
+  } catch {
+    void first.discard();
+    const second = shells.take(runId);
+    await second.start(text, ip);
+    return second;
   }
 }
 

@@ -9,6 +9,7 @@ import type { CommanderConfig } from "./config.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Doorkeeper } from "./doorkeeper.ts";
 import { execute } from "./execute.ts";
+import { ReadyShells } from "./ready_shell.ts";
 import { LeaseRunner } from "./lease_runner.ts";
 import { LeaseStore } from "./lease_store.ts";
 import { foreignWriter, ownershipOf } from "./ownership.ts";
@@ -71,14 +72,14 @@ async function serve(
     clock,
   });
   const scheduler = new Scheduler({ monotonicMs, maxQueued: MAX_QUEUED_PER_COMMAND });
+  await using shells = new ReadyShells(config.home);
   const runner = new CommandRunner({
     log,
-    execute,
-    home: config.home,
+    execute: (execution) => execute(execution, shells),
     monotonicMs,
     abandon: abandon.signal,
   });
-  const leases = new LeaseRunner({ store, scheduler, runner, log, clock });
+  const leases = new LeaseRunner({ store, scheduler, runner, log, clock, newRunId: () => shells.reserve() });
   const dispatcher = new Dispatcher({ ...config, scheduler, runner, leases });
   // What was left open too long is closed before anything can be opened. Should that take long, then only the commands
   // and addresses it is about have to wait: an undo that hangs must not keep everybody out.

@@ -1,35 +1,31 @@
 /** A config folder that the system denies, asked for by a process that is not root. */
 import assert from "node:assert/strict";
+import { CopyForEverybody } from "../../everybody.ts";
 import { TempFolder } from "./temp_folder.ts";
 
-const probePath = new URL("./counter_probe.ts", import.meta.url).pathname;
 /** Root may use everything, so the probe runs as somebody else; anybody else is denied what has no mode bits. */
 const isRoot = Deno.uid() === 0;
 const NOBODY = { uid: 65_534, gid: 65_534 };
+const reason = Deno.build.os === "windows" ? "files have no owners like these here" : null;
 
-function probeCommand(args: readonly string[]): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-config", "--no-lock", probePath, ...args],
-    cwd: "/",
-    clearEnv: true,
-    env: { PATH: Deno.env.get("PATH") ?? "", DENO_DIR: "/nonexistent/postern" },
-    ...(isRoot ? NOBODY : {}),
-  });
-}
+let copy: CopyForEverybody | undefined;
+Deno.test.beforeAll(() => {
+  if (reason === null) copy = CopyForEverybody.make();
+});
+Deno.test.afterAll(() => copy?.[Symbol.dispose]());
 
 async function probe(method: string, folder: string): Promise<{ message: string; hint: string }> {
-  const { code, stdout, stderr } = await probeCommand([method, folder]).output();
+  assert.ok(copy !== undefined);
+  const { code, stdout, stderr } = await new Deno.Command(copy.denoPath, {
+    args: ["run", "-A", `${copy.repositoryFolder}tests/client/knock/counter_probe.ts`, method, folder],
+    cwd: "/",
+    clearEnv: true,
+    env: { PATH: Deno.env.get("PATH") ?? "", DENO_DIR: copy.cacheFolder },
+    ...(isRoot ? NOBODY : {}),
+  }).output();
   assert.equal(code, 0, new TextDecoder().decode(stderr));
   return JSON.parse(new TextDecoder().decode(stdout));
 }
-
-async function obstacle(): Promise<string | null> {
-  if (Deno.build.os === "windows") return "files have no owners like these here";
-  const { success } = await probeCommand(["peek", "/nowhere"]).output();
-  return success ? null : "root, and no other user can read the sources";
-}
-
-const reason = await obstacle();
 
 interface Denied {
   readonly what: string;

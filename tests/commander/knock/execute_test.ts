@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { CAPTURE_BYTES } from "../../../src/commander/knock/capture.ts";
 import { Abandoned, execute, type ExecutionResult } from "../../../src/commander/knock/execute.ts";
+import { ReadyShells } from "../../../src/commander/knock/ready_shell.ts";
 import { parseIp } from "../../../src/protocol/knock/address.ts";
 import { isAlive, until } from "../commander_lab.ts";
 
 const ip = parseIp("198.41.0.4");
 
-function run(text: string, timeoutMs = 10_000): Promise<ExecutionResult> {
-  return execute({ text, ip, timeoutMs, home: "/root" });
+async function run(text: string, timeoutMs = 10_000): Promise<ExecutionResult> {
+  await using shells = new ReadyShells("/root");
+  return await execute({ text, ip, timeoutMs }, shells);
 }
 
 async function withFolder(test: (folder: string) => Promise<void>): Promise<void> {
@@ -40,24 +42,26 @@ Deno.test("execute() gives the text a clean environment, an empty stdin and a se
   const lines = result.stdout.split("\n");
   const [pid, sid] = (lines.pop() ?? "").split(/ +/);
   assert.equal(pid, sid);
-  assert.deepEqual(lines.filter((line) => !/^(PWD|SHLVL|_|OLDPWD)=/.test(line)), [
+  const set = lines.filter((line) => !/^(PWD|SHLVL|_|OLDPWD)=/.test(line));
+  assert.deepEqual(set.map((line) => line.replace(/^(POSTERN_RUN_ID)=[0-9a-f]{32}$/, "$1")), [
     "HOME=/root",
     "LANG=C.UTF-8",
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "POSTERN_IP=198.41.0.4",
+    "POSTERN_RUN_ID",
     "RUROCO_IP=198.41.0.4",
   ]);
 });
 
 Deno.test("execute() marks the text and all it starts with the run id", async () => {
   const runId = "ab".repeat(16);
+  await using shells = new ReadyShells("/");
   const result = await execute({
     text: 'echo "$POSTERN_RUN_ID"; sh -c \'tr "\\0" "\\n" < /proc/$$/environ\' | grep POSTERN_RUN_ID',
     ip,
     timeoutMs: 10_000,
-    home: "/",
     runId,
-  });
+  }, shells);
   assert.equal(result.stdout, `${runId}\nPOSTERN_RUN_ID=${runId}`);
 });
 
@@ -128,13 +132,13 @@ Deno.test("execute() does not wait for a background process that keeps the outpu
 Deno.test("execute() lets go of a running child when it is abandoned", async () => {
   await withFolder(async (folder) => {
     const abandon = new AbortController();
+    await using shells = new ReadyShells("/");
     const running = execute({
       text: `echo $$ > ${folder}/child; sleep 60`,
       ip,
       timeoutMs: 60_000,
-      home: "/",
       abandon: abandon.signal,
-    });
+    }, shells);
     const child = await readPid(`${folder}/child`);
     abandon.abort();
     await assert.rejects(running, Abandoned);

@@ -114,7 +114,7 @@ class Stage implements AsyncDisposable {
       return Promise.resolve(this.ending);
     };
     const newRunId = (): string => (++this.runs).toString(16).padStart(32, "0");
-    const runner = new CommandRunner({ log, execute, endRun, home: "/", monotonicMs });
+    const runner = new CommandRunner({ log, execute, endRun, monotonicMs });
     this.leases = new LeaseRunner({ store: this.store, scheduler, runner, log, clock, newRunId });
     this.dispatcher = new Dispatcher({
       commands,

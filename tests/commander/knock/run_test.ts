@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { CopyForEverybody } from "../../everybody.ts";
 import { commandHash, formatCommandHash } from "../../../src/protocol/knock/command_hash.ts";
 import { repositoryFolder } from "../../../scripts/lab.ts";
 import { CommanderLab, IP, isAlive, message, says, until } from "../commander_lab.ts";
@@ -368,15 +369,13 @@ open = { cmd = 'id -u > ${folder}/run/ran', undo = 'rm ${folder}/run/ran', undo_
     for (const name of ["", "/run", "/state", "/commands.toml"]) {
       await Deno.chown(lab.folder + name, uid, uid);
     }
-    const repository = await copyForEverybody(`${lab.folder}/copy`);
-    // The capability lets it reach the runtime even in root's home; it may write nothing of root's.
-    const child = new Deno.Command("setpriv", {
-      args: [
-        ...["--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups"],
-        ...["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"],
-        ...[Deno.execPath(), ...words.map((word) => word.replace(repositoryFolder, repository))],
-      ],
-      env: { DENO_DIR: `${lab.folder}/copy/cache` },
+    using copy = CopyForEverybody.make();
+    const child = new Deno.Command(copy.denoPath, {
+      args: words.map((word) => word.replace(repositoryFolder, copy.repositoryFolder)),
+      uid,
+      gid: uid,
+      cwd: "/",
+      env: { DENO_DIR: copy.cacheFolder },
       stdout: "null",
       stderr: "piped",
     }).spawn();
@@ -395,17 +394,3 @@ open = { cmd = 'id -u > ${folder}/run/ran', undo = 'rm ${folder}/run/ran', undo_
     assert.match(new TextDecoder().decode(stderr), /"lease undone"/);
   },
 });
-
-/** Copies the program and the packages it needs to where every user can read them; gives the copy's root folder. */
-async function copyForEverybody(folder: string): Promise<string> {
-  const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
-  const { npmCache } = JSON.parse(new TextDecoder().decode(info.stdout));
-  const script = 'mkdir -p "$1/cache" "$1/repository" && cp -r "$2" "$1/cache/npm" && cd "$3" && ' +
-    'cp -r src scripts tests deno.json deno.lock "$1/repository" && chmod -R a+rX "$1"';
-  const copied = await new Deno.Command("sh", {
-    args: ["-c", script, "sh", folder, npmCache, repositoryFolder],
-  })
-    .output();
-  assert.ok(copied.success, new TextDecoder().decode(copied.stderr));
-  return `${folder}/repository/`;
-}
