@@ -9,7 +9,7 @@
 import type { IpAddress } from "../../protocol/knock/address.ts";
 import { Capture } from "./capture.ts";
 import type { ReadyShell, ReadyShells } from "./ready_shell.ts";
-import { cleanEnvironment, SHELL } from "./shell.ts";
+import { startDetachedShell } from "./shell.ts";
 
 export interface Execution {
   /** Shell text from commands.toml or from a lease. */
@@ -137,15 +137,7 @@ interface GroupEnding {
 
 function endGroup(child: Deno.ChildProcess): GroupEnding {
   try {
-    const ender = new Deno.Command(SHELL, {
-      args: ["-c", END_GROUP, "sh", String(child.pid)],
-      clearEnv: true,
-      env: cleanEnvironment("/"),
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-      detached: true,
-    }).spawn();
+    const ender = startDetachedShell(END_GROUP, String(child.pid));
     return { done: ender.status.then(() => {}), unref: (): void => ender.unref() };
   } catch {
     // No process to be had for the group's end: at least the leader can be ended without one.

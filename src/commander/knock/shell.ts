@@ -35,3 +35,19 @@ export async function askShell(script: string, ...args: string[]): Promise<strin
   }
   return new TextDecoder().decode(output.stdout).replace(/\n$/, "");
 }
+
+/**
+ * Starts a script of ours that carries on by itself should the commander be stopped: in a session of its own, with no
+ * input and no output. `args` as for `askShell`.
+ */
+export function startDetachedShell(script: string, ...args: string[]): Deno.ChildProcess {
+  return new Deno.Command(SHELL, {
+    args: ["-c", script, "sh", ...args],
+    clearEnv: true,
+    env: cleanEnvironment("/"),
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+}

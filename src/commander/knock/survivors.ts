@@ -7,7 +7,7 @@
  *
  * What a process puts out of its environment (`env -i`, `sudo`, a job handed to another daemon) is not found.
  */
-import { cleanEnvironment, SHELL } from "./shell.ts";
+import { startDetachedShell } from "./shell.ts";
 
 /** Variable that holds the run id. */
 export const RUN_ID_VARIABLE = "POSTERN_RUN_ID";
@@ -63,15 +63,7 @@ export function randomRunId(): string {
  */
 export async function endRun(runId: string, abandon?: AbortSignal): Promise<RunEnding | null> {
   if (abandon?.aborted === true) return null;
-  const child = new Deno.Command(SHELL, {
-    args: ["-c", END_RUN, "sh", runId],
-    clearEnv: true,
-    env: cleanEnvironment("/"),
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-    detached: true,
-  }).spawn();
+  const child = startDetachedShell(END_RUN, runId);
   const abandoned = Promise.withResolvers<null>();
   const onAbandon = (): void => abandoned.resolve(null);
   abandon?.addEventListener("abort", onAbandon);
