@@ -85,24 +85,6 @@ Deno.test("CounterFile refuses a counter that cannot be read, and leaves it", as
   assert((await Deno.stat(file.path)).isDirectory);
 });
 
-Deno.test({
-  name: Deno.uid() === 0
-    ? "CounterFile refuses a file without read permission (ignored: root may read it)"
-    : "CounterFile refuses a file without read permission",
-  ignore: Deno.uid() === 0,
-  async fn(): Promise<void> {
-    using folder = new TempFolder();
-    const file = new CounterFile(folder.path, new SettableClock());
-    await Deno.writeFile(file.path, counterBytes(NOW), { mode: 0o000 });
-    // Started over it would be, but it is there and good: whose it is comes first.
-    await assert.rejects(
-      file.next(),
-      (error) =>
-        error instanceof Failure && /chown/.test(error.hint ?? "") && error.message.includes(file.path),
-    );
-  },
-});
-
 Deno.test("CounterFile refuses to overflow and leaves the file untouched", async () => {
   using folder = new TempFolder();
   const file = new CounterFile(folder.path, new SettableClock());

@@ -86,6 +86,20 @@ const CASES: readonly Denied[] = [
       Deno.chmodSync(`${folder}/conf/counter`, 0);
     },
   },
+  {
+    what: "next() of a counter that may not be read, instead of starting it over,",
+    method: "next",
+    message: /^cannot read counter file \S+\/conf\/counter: /,
+    hint: new RegExp(`/conf/counter belongs to ${owner} \\(mode 0000\\)`),
+    make(folder): void {
+      Deno.mkdirSync(`${folder}/conf`);
+      Deno.writeTextFileSync(`${folder}/conf/client.lock`, "");
+      Deno.chmodSync(`${folder}/conf/client.lock`, 0o666);
+      Deno.writeFileSync(`${folder}/conf/counter`, new Uint8Array(16));
+      Deno.chmodSync(`${folder}/conf/counter`, 0);
+      Deno.chmodSync(`${folder}/conf`, 0o777);
+    },
+  },
 ];
 for (const { what, method, message, hint, make } of CASES) {
   Deno.test({
@@ -95,11 +109,13 @@ for (const { what, method, message, hint, make } of CASES) {
       using folder = new TempFolder();
       Deno.chmodSync(folder.path, 0o755);
       make(folder.path);
+      const before = entries(`${folder.path}/conf`);
       try {
         const told = await probe(method, `${folder.path}/conf`);
         assert.match(told.message, message);
         assert.match(told.hint, hint);
         assert.match(told.hint, CHOWN);
+        assert.deepEqual(entries(`${folder.path}/conf`), before, "nothing was replaced or left behind");
       } finally {
         Deno.chmodSync(`${folder.path}/conf`, 0o700);
       }
@@ -125,3 +141,16 @@ Deno.test({
     }
   },
 });
+
+/** Names and inodes of what lies in a folder; empty if we may not look. */
+function entries(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) =>
+      `${name} ${Deno.lstatSync(`${folder}/${name}`).ino}`
+    )
+      .sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) return [];
+    throw error;
+  }
+}
