@@ -10,7 +10,7 @@
  * import { sendKnock } from "@postern/postern";
  *
  * const key = await Deno.readTextFile("user.key");
- * const { destinations } = await sendKnock({ address: "host.example:80", key, command: "open_ssh" });
+ * const { destinations } = await sendKnock({ address: "host.example:34020", key, command: "open_ssh" });
  * console.log(destinations.filter((each) => each.error === null).length, "knocks sent");
  * ```
  *

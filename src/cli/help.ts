@@ -73,7 +73,7 @@ function programPage(program: string): string {
     "",
     ...examplesHeading(program),
     "  postern client gen --key-file user.key",
-    "  postern client send -a host.example:80 -K user.key -c open_ssh",
+    "  postern client send -a host.example:34020 -K user.key -c open_ssh",
     "  postern help client send",
     "",
     EXIT_CODES,

@@ -220,7 +220,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       {
         what: "Run the command open_ssh",
-        line: "client send -a host.example:80 -K user.key -c open_ssh",
+        line: "client send -a host.example:34020 -K user.key -c open_ssh",
       },
       {
         what: "Read the key from standard input, as a password manager gives it; knock over IPv6 only",
@@ -228,7 +228,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       },
       {
         what: "Open the port for another address",
-        line: "client send -a 192.0.2.1:80 -K user.key -c open_ssh --ip 198.51.100.7 --permissive",
+        line: "client send -a 192.0.2.1:34020 -K user.key -c open_ssh --ip 198.51.100.7 --permissive",
       },
     ],
     needs: { net: "resolve the address and send the packet", ...CONFIG_FOLDER_NEEDS },
@@ -280,11 +280,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       {
         what: "Reach ssh on a closed port in one gesture",
-        line: "client connect -a host.example:80 -K user.key -c open_ssh --to host.example:22",
+        line: "client connect -a host.example:34020 -K user.key -c open_ssh --to host.example:22",
       },
       {
         what: "The same for every ssh and scp to that host, in ~/.ssh/config",
-        line: "client connect -a %h:80 -K ~/user.key -c open_ssh --to %h:%p",
+        line: "client connect -a %h:34020 -K ~/user.key -c open_ssh --to %h:%p",
         sshHost: "host.example",
       },
     ],

@@ -10,7 +10,7 @@ Deno.test("helpPage() of a program called postern has nothing of a checkout", ()
   }
   assert(
     helpPage(["client", "connect"], "/x/main.ts", true).includes(
-      "\n      ProxyCommand postern client connect -a %h:80 ",
+      "\n      ProxyCommand postern client connect -a %h:34020 ",
     ),
   );
 });

@@ -88,7 +88,7 @@ const processCounter = new ClockCounter(systemClock);
  * import { sendKnock } from "@postern/postern";
  *
  * const key = await Deno.readTextFile("user.key");
- * const report = await sendKnock({ address: "host.example:80", key, command: "open_ssh" });
+ * const report = await sendKnock({ address: "host.example:34020", key, command: "open_ssh" });
  * console.log(report.destinations.filter((each) => each.error === null).length, "sent");
  * ```
  *

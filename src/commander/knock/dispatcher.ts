@@ -7,6 +7,8 @@ import type { LeaseRunner } from "./lease_runner.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { startOrRefuse } from "./start.ts";
 
+const ROUTABLE_HINT = "allow_non_routable_ips = true in config.toml lets such addresses in";
+
 export interface DispatcherOptions {
   readonly commands: readonly CommandSpec[];
   readonly allowNonRoutableIps: boolean;
@@ -52,7 +54,7 @@ export class Dispatcher {
     }
     const kind = allowNonRoutableIps ? null : refusedAddressKind(ip);
     if (kind !== null) {
-      runner.refused("address", { command: spec.name, ip, kind });
+      runner.refused("address", { command: spec.name, ip, kind, hint: ROUTABLE_HINT });
       return;
     }
     if (spec.lease !== null) {
