@@ -3,8 +3,7 @@
  * their own, each with narrow permissions, on loopback in a temporary folder; then four attacks are tried
  * with a packet that was really captured. Leaves nothing behind, also on Ctrl-C.
  */
-import { packetKeyId } from "../src/protocol/knock/packet.ts";
-import { encodePacket, NONCE_BYTES } from "../src/protocol/knock/packet.ts";
+import { encodePacket, NONCE_BYTES, packetKeyId } from "../src/protocol/knock/packet.ts";
 import { commandHash } from "../src/protocol/knock/command_hash.ts";
 import { parseIp } from "../src/protocol/knock/address.ts";
 import { generateKey } from "../src/protocol/knock/key.ts";

@@ -7,7 +7,7 @@ import {
 } from "../commander/knock/config.ts";
 import { runCommander } from "../commander/knock/run.ts";
 import { SHELL } from "../commander/knock/shell.ts";
-import { folderOf } from "../system/durable_file.ts";
+import { folderOf } from "../system/path.ts";
 import { printCheckSummary } from "./check_summary.ts";
 import { logFormat } from "./log_format.ts";
 import type { OptionValues } from "./parse.ts";

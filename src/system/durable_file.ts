@@ -19,7 +19,6 @@ export {
   systemFiles,
   systemFilesSync,
 } from "./file_layer.ts";
-export { folderOf } from "./path.ts";
 
 /** Mode of a file nobody else needs to read. */
 export const PRIVATE_MODE = 0o600;

@@ -17,11 +17,6 @@ export function escapeHidden(text: string): string {
   return text.replace(HIDDEN, escapeUnits);
 }
 
-/** True when `text` holds a character that `escapeHidden` would escape. */
-export function hasHidden(text: string): boolean {
-  return text.search(HIDDEN) !== -1;
-}
-
 function escapeUnits(character: string): string {
   let escaped = "";
   for (let i = 0; i < character.length; i++) {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import {
   type FileLayerSync,
-  folderOf,
   type OpenFileSync,
   removeStaleTemporaries,
   replaceFile,
@@ -145,13 +144,6 @@ Deno.test("removeStaleTemporaries() removes what a killed writer of this file le
     await removeStaleTemporaries(`${folder}/state`);
     assert.deepEqual(names(folder), [".other.0011.tmp", ".state.keep", "state"]);
   });
-});
-
-Deno.test("folderOf() gives the folder of absolute, relative and bare paths", () => {
-  assert.equal(folderOf("/a/b"), "/a");
-  assert.equal(folderOf("/a"), "/");
-  assert.equal(folderOf("a/b/c"), "a/b");
-  assert.equal(folderOf("a"), ".");
 });
 
 Deno.test({

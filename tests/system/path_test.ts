@@ -47,3 +47,10 @@ Deno.test("isWithin() takes a folder itself and what lies below it, and no neigh
   );
   assert.equal(isWithin("/x", "/"), true);
 });
+
+Deno.test("folderOf() gives the folder of absolute, relative and bare paths", () => {
+  assert.equal(folderOf("/a/b"), "/a");
+  assert.equal(folderOf("/a"), "/");
+  assert.equal(folderOf("a/b/c"), "a/b");
+  assert.equal(folderOf("a"), ".");
+});

@@ -1,5 +1,5 @@
 /** Where to knock: the forms an address may be typed in, and which IP addresses it stands for. */
-import { AddressError, type IpAddress, ipFamily, parseIp } from "../../protocol/knock/address.ts";
+import { type IpAddress, ipFamily, tryParseIp } from "../../protocol/knock/address.ts";
 import { Failure, UsageFailure } from "../../system/failure.ts";
 import { hasPermission } from "../../system/permissions.ts";
 
@@ -62,12 +62,9 @@ export function parseHostAddress(text: string, defaultPort?: number): HostAddres
 }
 
 function literal(text: string, ip: string, port: number, defaultPort: number | undefined): HostAddress {
-  try {
-    return { host: ip, ip: parseIp(ip), port };
-  } catch (error) {
-    if (!(error instanceof AddressError)) throw error;
-    throw badAddress(text, "found something like an IP address that is none", defaultPort);
-  }
+  const parsed = tryParseIp(ip);
+  if (parsed === null) throw badAddress(text, "found something like an IP address that is none", defaultPort);
+  return { host: ip, ip: parsed, port };
 }
 
 function portOrDefault(text: string, port: string | undefined, defaultPort: number | undefined): number {
@@ -115,7 +112,8 @@ export async function resolveDestinations(
   }
   const found: IpAddress[] = [];
   for (const answer of await lookup(host)) {
-    const answerIp = usableIp(answer.address);
+    // A link-local answer with a zone id cannot stand in a packet.
+    const answerIp = tryParseIp(answer.address);
     if (answerIp !== null) found.push(answerIp);
   }
   const firsts = ([4, 6] as const)
@@ -131,16 +129,6 @@ export async function resolveDestinations(
     );
   }
   return firsts.map((each) => ({ ip: each, port }));
-}
-
-/** An answer of the resolver that can stand in a packet; a link-local one with a zone id cannot. */
-function usableIp(text: string): IpAddress | null {
-  try {
-    return parseIp(text);
-  } catch (error) {
-    if (error instanceof AddressError) return null;
-    throw error;
-  }
 }
 
 /** The system's resolver, so that /etc/hosts counts. Imported when needed: a literal IP address needs none. */

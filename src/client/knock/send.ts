@@ -4,7 +4,7 @@
  *
  * For each destination: counter (used up first) -> packet -> one datagram. No reply is read, ever.
  */
-import { AddressError, type IpAddress, ipFamily, parseIp } from "../../protocol/knock/address.ts";
+import { type IpAddress, ipFamily, tryParseIp } from "../../protocol/knock/address.ts";
 import { commandHash } from "../../protocol/knock/command_hash.ts";
 import { type Key, KeyError, parseKey } from "../../protocol/knock/key.ts";
 import { encodePacket, NONCE_BYTES } from "../../protocol/knock/packet.ts";
@@ -173,12 +173,7 @@ function readKeyText(text: string): Key {
 }
 
 function readSourceIp(text: string): IpAddress {
-  let ip: IpAddress | null = null;
-  try {
-    ip = parseIp(text);
-  } catch (error) {
-    if (!(error instanceof AddressError)) throw error;
-  }
+  const ip = tryParseIp(text);
   // On the wire 16 zero bytes mean "no source IP", so the unspecified address cannot be asked for.
   if (ip !== null && ip !== "::") return ip;
   throw new UsageFailure(

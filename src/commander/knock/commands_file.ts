@@ -3,7 +3,7 @@
  * holds (paths, tokens) appears in no message: names of commands and fields only.
  */
 import { commandHash } from "../../protocol/knock/command_hash.ts";
-import { folderOf } from "../../system/durable_file.ts";
+import { folderOf } from "../../system/path.ts";
 import { Failure } from "../../system/failure.ts";
 import { parseTomlBytes } from "../../system/toml_file.ts";
 import { type CommandSpec, parseCommands } from "./command_spec.ts";
