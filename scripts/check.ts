@@ -4,6 +4,7 @@
  */
 import { typescriptBlocks } from "./doc_examples.ts";
 import { forbiddenImports, hotPathProblems, type Import, isRuled, readImports } from "./import_rules.ts";
+import { permissionsPageProblems } from "./permissions_page.ts";
 import { fileNameProblem, reservedUses } from "./source_rules.ts";
 
 const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
@@ -38,6 +39,7 @@ async function main(): Promise<number> {
     },
     { name: "output and exit in one place", run: () => eachText(ruled, reservedUses) },
     { name: "examples in the documentation", run: checkExamples },
+    { name: "permissions page", run: permissionsPageProblems },
   ];
   let broken = 0;
   for (const { name, run } of checks) {

@@ -7,10 +7,11 @@ import { encodePacket, NONCE_BYTES, packetKeyId } from "../src/protocol/knock/pa
 import { commandHash } from "../src/protocol/knock/command_hash.ts";
 import { parseIp } from "../src/protocol/knock/address.ts";
 import { generateKey } from "../src/protocol/knock/key.ts";
-import { permissionFlags } from "../src/system/permissions.ts";
+import { permissionFlags, permissionSet } from "../src/system/permissions.ts";
 import { loadServerConfig } from "../src/server/knock/config.ts";
 import { serverPermissions } from "../src/server/knock/permissions.ts";
-import { commanderPermissions, loadCommanderConfig } from "../src/commander/knock/config.ts";
+import { loadCommanderConfig } from "../src/commander/knock/config.ts";
+import { commanderPermissions } from "../src/commander/knock/permissions.ts";
 import { Lab, runClient } from "./lab.ts";
 
 const HOST = "127.0.0.1";
@@ -157,12 +158,15 @@ async function story(lab: Lab): Promise<void> {
   step("A server, a commander and a key, in a temporary folder");
   detail(
     `server:    deno run ${
-      permissionFlags(serverPermissions(await loadServerConfig(lab.files.configPath))).join(" ")
+      permissionFlags(permissionSet(serverPermissions(await loadServerConfig(lab.files.configPath)))).join(
+        " ",
+      )
     }`,
   );
   detail(
     `commander: deno run ${
-      permissionFlags(commanderPermissions(await loadCommanderConfig(lab.files.configPath))).join(" ")
+      permissionFlags(permissionSet(commanderPermissions(await loadCommanderConfig(lab.files.configPath))))
+        .join(" ")
     }`,
   );
   seen(`both run; the server listens on UDP ${HOST}:${lab.port} and may send nothing to anybody`);

@@ -1,10 +1,11 @@
 /**
  * Which file may import which: the trust diagram, enforced.
  *
- *   main -> cli -> client | server | commander -> protocol, system
+ *   main -> cli -> setup -> client | server | commander -> protocol, system
  *   mod  -> client, protocol, system
  *
- * The roles never import each other; protocol and system know nobody, and not each other. What `client send` loads
+ * Client, server and commander never import each other, and nobody of them imports setup, which installs and examines
+ * them all and runs as root for a moment; protocol and system know nobody, and not each other. What `client send` loads
  * at once, its hot path, takes nothing from `node:` and nothing from npm but the ciphers.
  */
 
@@ -19,7 +20,8 @@ export interface Import {
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["cli"],
   "mod.ts": ["client", "protocol", "system"],
-  cli: ["cli", "client", "server", "commander", "protocol", "system"],
+  cli: ["cli", "setup", "client", "server", "commander", "protocol", "system"],
+  setup: ["setup", "client", "server", "commander", "protocol", "system"],
   client: ["client", "protocol", "system"],
   server: ["server", "protocol", "system"],
   commander: ["commander", "protocol", "system"],
@@ -29,6 +31,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** The version in `deno.json` is the one file outside of `src/` that a source may read. */
 const VERSION_FILE = "deno.json";
+/** The files that an installation begins with, taken as text; what reads a setting's default from them too. */
+const INSTALLED_FILES = /^deploy\//;
 const NOBLE = /^npm:\/?@noble\//;
 
 /** The sources the rules are for: `main.ts`, `mod.ts` and everything below `src/`. */
@@ -59,6 +63,7 @@ function problemOf(from: string, to: string): string | null {
     return null;
   }
   if (to === VERSION_FILE && layer === "cli") return null;
+  if (INSTALLED_FILES.test(to) && (layer === "cli" || layer === "setup")) return null;
   const target = layerOf(to);
   if (target === null) return "it lies outside of the sources";
   const allowed = MAY_IMPORT[layer] ?? [];

@@ -5,10 +5,11 @@
  */
 import { formatKey, generateKey } from "../src/protocol/knock/key.ts";
 import type { Key } from "../src/protocol/knock/key.ts";
-import { permissionFlags, type PermissionSet } from "../src/system/permissions.ts";
+import { permissionFlags, type PermissionGrant, permissionSet } from "../src/system/permissions.ts";
 import { loadServerConfig } from "../src/server/knock/config.ts";
 import { serverPermissions } from "../src/server/knock/permissions.ts";
-import { commanderPermissions, loadCommanderConfig } from "../src/commander/knock/config.ts";
+import { loadCommanderConfig } from "../src/commander/knock/config.ts";
+import { commanderPermissions } from "../src/commander/knock/permissions.ts";
 import { LoggedProcess, type LogLine } from "./process.ts";
 
 export const repositoryFolder = new URL("..", import.meta.url).pathname;
@@ -21,11 +22,17 @@ export interface StartOptions {
 
 /** Starts one of Postern's roles by `deno run` under the given permissions, never prompting. */
 export function startRole(
-  permissions: PermissionSet,
+  permissions: readonly PermissionGrant[],
   words: readonly string[],
   options: StartOptions = {},
 ): LoggedProcess {
-  return new LoggedProcess(["run", "--no-prompt", ...permissionFlags(permissions), mainPath, ...words], {
+  return new LoggedProcess([
+    "run",
+    "--no-prompt",
+    ...permissionFlags(permissionSet(permissions)),
+    mainPath,
+    ...words,
+  ], {
     ...options,
     cwd: repositoryFolder,
   });

@@ -3,6 +3,7 @@ import type { KeyArguments } from "../client/knock/key_source.ts";
 import { readKey } from "../client/knock/key_source.ts";
 import type { SendKnockOptions } from "../client/knock/send.ts";
 import { usableConfigFolder } from "../client/knock/config_folder.ts";
+import type { Key } from "../protocol/knock/key.ts";
 import type { OptionValues } from "./parse.ts";
 import { printNotice } from "./terminal.ts";
 
@@ -18,13 +19,18 @@ async function askForKey(): Promise<string> {
 }
 
 /** Reads the key, finds the config folder, and gives the options of a knock. */
-export async function knockOptions(values: OptionValues): Promise<SendKnockOptions> {
+export async function knockOptions(values: OptionValues): Promise<SendKnockOptions & { readonly key: Key }> {
   const key = await readKey(keyArguments(values), {
     stdin: Deno.stdin,
     askOnTerminal: () => Deno.stdin.isTerminal() ? askForKey() : null,
     notice: printNotice,
   });
   const sourceIp = values.text("ip");
+  if (sourceIp === undefined && values.flag("permissive")) {
+    printNotice(
+      "warning: --permissive (-e) does nothing without --ip: the packet names no address to compare with",
+    );
+  }
   const configFolder = usableConfigFolder();
   const isOneFamily = values.flag("ipv4") !== values.flag("ipv6");
   return {

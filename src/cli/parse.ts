@@ -8,15 +8,10 @@
  * the same answer wherever the plain one gives any.
  */
 import { UsageFailure } from "../system/failure.ts";
-import {
-  COMMANDS,
-  type CommandSpec,
-  findCommand,
-  findGroup,
-  GROUPS,
-  HELP_OPTION,
-  type OptionSpec,
-} from "./table.ts";
+import { type Build, CHECKOUT } from "./build.ts";
+import { commandsOf, hasCommand, namedCommand, programName } from "./command_words.ts";
+import type { StrictWords } from "./parse_strict.ts";
+import { type CommandSpec, type GroupSpec, HELP_OPTION, type OptionSpec, type Role } from "./table.ts";
 
 /** One option as it was typed. `value` is undefined exactly for flags. */
 export interface OptionToken {
@@ -34,8 +29,19 @@ export type Request =
 export class OptionValues {
   readonly #values: ReadonlyMap<string, string | number | true>;
 
-  constructor(values: ReadonlyMap<string, string | number | true>) {
+  /** The words that are no options. */
+  readonly operands: readonly string[];
+  /** What follows a bare `--`, of a command that takes another command line; undefined if there is no `--`. */
+  readonly rest: readonly string[] | undefined;
+
+  constructor(
+    values: ReadonlyMap<string, string | number | true>,
+    operands: readonly string[],
+    rest: readonly string[] | undefined,
+  ) {
     this.#values = values;
+    this.operands = operands;
+    this.rest = rest;
   }
 
   /** Whether the flag was given. */
@@ -67,44 +73,51 @@ export class OptionValues {
 /**
  * Reads a command line.
  *
+ * @param build the program at hand: an executable takes the words of its role, and refuses those of any other
  * @throws {UsageFailure} for anything that is not exactly what the command table describes
  */
-export async function parse(argv: readonly string[]): Promise<Request> {
-  const [first, second] = argv;
-  if (first === "--help" || first === "-h") return { kind: "help", path: await knownPath(argv.slice(1)) };
-  if (first === "help") return { kind: "help", path: await knownPath(argv.slice(1)) };
-  if (first === "--version" || first === "-V") {
-    if (argv.length > 1) throw unexpectedWord("postern --version", argv[1] ?? "", "postern --help");
+export async function parse(
+  argv: readonly string[],
+  { role }: Pick<Build, "role"> = CHECKOUT,
+): Promise<Request> {
+  const [first] = argv;
+  if (first === "--help" || first === "-h" || first === "help") {
+    return { kind: "help", path: await knownPath(argv.slice(1), role) };
+  }
+  if (first === "--version" || first === "-V" || first === "version") {
+    if (argv.length > 1) throw unexpectedWord(`${programName(role)} --version`, argv[1] ?? "");
     return { kind: "version" };
   }
-  if (first === undefined) {
-    throw new UsageFailure(`cannot run postern: no command given, accepted: ${groupWords().join(", ")}`, {
-      hint: "postern --help",
-    });
-  }
-  const group = findGroup(first);
-  if (group === undefined) throw await unknownFirstWord(first);
-  if (second === "--help" || second === "-h") return { kind: "help", path: await knownPath([first]) };
+  if (first === undefined && role === "setup") return { kind: "help", path: [] };
 
-  const secondIsCommand = second !== undefined && !second.startsWith("-");
-  const word = secondIsCommand ? second : group.defaultWord;
-  if (word === undefined) {
-    throw new UsageFailure(
-      `cannot run "postern ${first}": no command given, accepted: ${commandWords(first).join(", ")}`,
-      { hint: `postern ${first} --help` },
-    );
+  const { command, group, used } = namedCommand(argv, role);
+  const next = argv[used];
+  if (group !== undefined && used === 1 && group.word === first) {
+    if (next === "--help" || next === "-h") {
+      return { kind: "help", path: await knownPath([group.word], role) };
+    }
+    if (next === "help") {
+      return { kind: "help", path: await knownPath([group.word, ...argv.slice(used + 1)], role) };
+    }
   }
-  const command = findCommand(first, word);
-  if (command === undefined) throw await unknownSecondWord(first, word);
-  return await parseOptions(command, argv.slice(secondIsCommand ? 2 : 1));
+  if (command === undefined) throw await unknownCommand(group, used, next, role);
+  if (!hasCommand(role, command)) throw await anotherRoles(command, role);
+  return await parseOptions(command, argv.slice(used));
 }
 
 async function parseOptions(command: CommandSpec, args: readonly string[]): Promise<Request> {
   const options = [...command.options, HELP_OPTION];
-  const tokens = plainTokens(options, args) ??
-    await (await import("./parse_strict.ts")).strictTokens(command, options, args);
-  if (tokens.some((token) => token.spec === HELP_OPTION)) return { kind: "help", path: command.path };
-  return { kind: "command", command, values: checkValues(command, tokens) };
+  // At each of its starts a self-extracting executable asks for the permissions of the words behind a "--".
+  const end = command.rest === undefined ? -1 : args.indexOf("--");
+  const plain = plainTokens(options, end === -1 ? args : args.slice(0, end));
+  const words: StrictWords = plain === null
+    ? await (await import("./parse_strict.ts")).strictWords(command, options, args)
+    : { tokens: plain, operands: [], rest: end === -1 ? undefined : args.slice(end + 1) };
+  if (words.tokens.some((token) => token.spec === HELP_OPTION)) return { kind: "help", path: command.path };
+  if (command.operands !== undefined) {
+    (await import("./operands.ts")).checkOperands(command, command.operands, words);
+  }
+  return { kind: "command", command, values: checkValues(command, words) };
 }
 
 /**
@@ -133,7 +146,7 @@ export function plainTokens(options: readonly OptionSpec[], args: readonly strin
 }
 
 /** Checks required options, converts values, fills in defaults. */
-function checkValues(command: CommandSpec, tokens: readonly OptionToken[]): OptionValues {
+function checkValues(command: CommandSpec, { tokens, operands, rest }: StrictWords): OptionValues {
   const values = new Map<string, string | number | true>();
   for (const { spec, value } of tokens) {
     values.set(spec.name, value === undefined ? true : convert(command, spec, value));
@@ -145,7 +158,7 @@ function checkValues(command: CommandSpec, tokens: readonly OptionToken[]): Opti
     }
     if (spec.default !== undefined) values.set(spec.name, convert(command, spec, spec.default));
   }
-  return new OptionValues(values);
+  return new OptionValues(values, operands, rest);
 }
 
 const DURATION_UNIT_MS = new Map([["ms", 1], ["s", 1000], ["m", 60_000]]);
@@ -193,58 +206,41 @@ export function usage(command: CommandSpec, problem: string, hint?: string): Usa
   return new UsageFailure(`cannot run "${line}": ${problem}`, { hint: hint ?? `${line} --help` });
 }
 
-function unexpectedWord(line: string, word: string, hint: string): UsageFailure {
-  return new UsageFailure(`cannot run "${line}": unexpected word "${word}"`, { hint });
-}
-
-function groupWords(): string[] {
-  return GROUPS.map((group) => group.word);
-}
-
-function commandWords(group: string): string[] {
-  return COMMANDS.filter((command) => command.path[0] === group).map((command) => command.path[1]);
+function unexpectedWord(line: string, word: string): UsageFailure {
+  const [program = ""] = line.split(" ");
+  return new UsageFailure(`cannot run "${line}": unexpected word "${word}"`, { hint: `${program} --help` });
 }
 
 /** Checks the words after `help`: none, a group, or a command. */
-async function knownPath(words: readonly string[]): Promise<readonly string[]> {
-  const [group, word, extra] = words;
-  if (group === undefined) return [];
-  const spec = findGroup(group);
-  if (spec === undefined) throw await unknownFirstWord(group);
-  if (word === undefined) {
-    const only = commandWords(group);
-    return spec.defaultWord !== undefined && only.length === 1 ? [group, spec.defaultWord] : [group];
+async function knownPath(words: readonly string[], role: Role | null): Promise<readonly string[]> {
+  if (words.length === 0) return [];
+  const { command, group, used } = namedCommand(words, role);
+  const next = words[used];
+  if (group !== undefined && words.length === 1 && words[0] === group.word) {
+    const [only, ...others] = commandsOf(group, role);
+    if (only === undefined) throw await unknownCommand(group, used, next, role);
+    return others.length === 0 && only.path[1] === group.defaultWord ? only.path : [group.word];
   }
-  if (findCommand(group, word) === undefined) throw await unknownSecondWord(group, word);
-  if (extra !== undefined) throw unexpectedWord("postern help", extra, "postern --help");
-  return [group, word];
+  if (command === undefined || used === 0) throw await unknownCommand(group, used, next, role);
+  if (!hasCommand(role, command)) throw await anotherRoles(command, role);
+  if (next !== undefined) throw unexpectedWord(`${programName(role)} help`, next);
+  return command.path;
 }
 
-async function unknownFirstWord(word: string): Promise<UsageFailure> {
-  if (word.startsWith("-")) {
-    return new UsageFailure(`cannot run postern: unknown option "${word}" before the command`, {
-      hint: "options come after the command: postern --help",
-    });
-  }
-  const { suggest } = await import("../system/suggest.ts");
-  const words = [...groupWords(), "help"];
-  const near = suggest(word, words);
-  const owner = COMMANDS.find((command) => command.path[1] === word);
-  return new UsageFailure(`cannot run postern: unknown command "${word}", accepted: ${words.join(", ")}`, {
-    hint: near !== undefined
-      ? `did you mean: postern ${near}`
-      : owner !== undefined
-      ? `did you mean: postern ${owner.path.join(" ")}`
-      : "postern --help",
-  });
+async function unknownCommand(
+  group: GroupSpec | undefined,
+  used: number,
+  word: string | undefined,
+  role: Role | null,
+): Promise<UsageFailure> {
+  const wrong = await import("./wrong_words.ts");
+  if (group !== undefined && commandsOf(group, role).length === 0) return wrong.otherGroup(group, role);
+  if (word === undefined) return wrong.noCommand(used === 0 ? undefined : group, role);
+  return group === undefined || used === 0
+    ? wrong.unknownFirstWord(word, role)
+    : wrong.unknownSecondWord(group, word, role);
 }
 
-async function unknownSecondWord(group: string, word: string): Promise<UsageFailure> {
-  const { suggest } = await import("../system/suggest.ts");
-  const words = commandWords(group);
-  const near = suggest(word, words);
-  return new UsageFailure(
-    `cannot run "postern ${group}": unknown command "${word}", accepted: ${words.join(", ")}`,
-    { hint: near !== undefined ? `did you mean: postern ${group} ${near}` : `postern ${group} --help` },
-  );
+async function anotherRoles(command: CommandSpec, role: Role | null): Promise<UsageFailure> {
+  return (await import("./wrong_words.ts")).otherRole(command, role);
 }

@@ -7,6 +7,15 @@ import type { UsageFailure } from "../system/failure.ts";
 import { optionName, type OptionToken, usage } from "./parse.ts";
 import type { CommandSpec, OptionSpec } from "./table.ts";
 
+/** A command line, sorted. */
+export interface StrictWords {
+  readonly tokens: readonly OptionToken[];
+  /** The words that are no options; none unless the command takes some. */
+  readonly operands: readonly string[];
+  /** The words after a bare `--` of a command that takes another command line; undefined without `--`. */
+  readonly rest: readonly string[] | undefined;
+}
+
 /**
  * Reads every form parseArgs reads, refusing besides what it would let pass: an option given twice (it keeps the
  * last one silently) and an empty value.
@@ -16,11 +25,11 @@ import type { CommandSpec, OptionSpec } from "./table.ts";
  *
  * @throws {UsageFailure} naming the option and what is accepted
  */
-export async function strictTokens(
+export async function strictWords(
   command: CommandSpec,
   options: readonly OptionSpec[],
   args: readonly string[],
-): Promise<OptionToken[]> {
+): Promise<StrictWords> {
   // Not a static import: a bundler would move it to the top of the one file, and every command would pay for it.
   const { parseArgs } = await import("node:util");
   const parsed = parseArgs({
@@ -34,9 +43,17 @@ export async function strictTokens(
     tokens: true,
   });
   const tokens: OptionToken[] = [];
+  const operands: string[] = [];
   for (const token of parsed.tokens) {
-    if (token.kind === "option-terminator") continue;
-    if (token.kind === "positional") throw unexpectedWord(command, token.value);
+    if (token.kind === "option-terminator") {
+      if (command.rest !== undefined) return { tokens, operands, rest: args.slice(token.index + 1) };
+      continue;
+    }
+    if (token.kind === "positional") {
+      if (command.operands === undefined) throw unexpectedWord(command, token.value);
+      operands.push(token.value);
+      continue;
+    }
     const spec = options.find((option) => option.name === token.name);
     if (spec === undefined) throw unknownOption(command, options, token.rawName);
     if (tokens.some((earlier) => earlier.spec === spec)) {
@@ -44,7 +61,7 @@ export async function strictTokens(
     }
     tokens.push({ spec, value: checkPresence(command, spec, token.value, token.inlineValue === true) });
   }
-  return tokens;
+  return { tokens, operands, rest: undefined };
 }
 
 /** Refuses a value where none belongs, a missing one, an empty one, and one that looks like an option. */
@@ -75,7 +92,8 @@ function checkPresence(
 function unexpectedWord(command: CommandSpec, word: string): UsageFailure {
   // A word on its own may be a key whose -k was forgotten, so a long one is not repeated either.
   const shown = word.length <= 24 ? `"${word}"` : `of ${word.length} characters`;
-  return usage(command, `unexpected word ${shown}, accepted: options only`);
+  const hint = word === "help" ? `did you mean: postern ${command.path.join(" ")} --help` : undefined;
+  return usage(command, `unexpected word ${shown}, accepted: options only`, hint);
 }
 
 function unknownOption(command: CommandSpec, options: readonly OptionSpec[], rawName: string): UsageFailure {

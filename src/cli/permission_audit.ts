@@ -1,7 +1,9 @@
 /** Compares what the process was granted with what its role needs, once its configuration is known. */
-import { Failure } from "../system/failure.ts";
+import { Failure, type FailureOptions } from "../system/failure.ts";
 import { isWithin as isPathWithin } from "../system/path.ts";
 import { hasPermission, permissionFlags, type PermissionSet } from "../system/permissions.ts";
+import type { Build } from "./build.ts";
+import { brokenRunLine } from "./deno_line.ts";
 import { SENTINELS } from "./permission_sentinels.ts";
 import { shellWord } from "./shell_word.ts";
 
@@ -10,9 +12,14 @@ export interface Invocation {
   /** Path of the main module. */
   readonly mainPath: string;
   readonly argv: readonly string[];
+  readonly build: Build;
 }
 
-/** Differences between what is granted and what is needed, as flags of `deno run`. */
+/**
+ * Differences between what is granted and what is needed, as flags of `deno run`. A denial that is not there is
+ * missing where the rest was granted scope by scope: it was left out of a line that was meant to be exact. Beside a
+ * whole kind, as under `-A`, it is one more thing that is granted beyond need.
+ */
 export interface PermissionAudit {
   readonly missing: readonly string[];
   readonly excess: readonly string[];
@@ -41,13 +48,15 @@ export function auditPermissions(needed: PermissionSet): PermissionAudit {
     missing[kind] = scopes.filter((scope) => !isGranted(kind, scope));
     excess[kind] = isWholeKindGranted ? true : unneededGrants(kind, scopes);
   }
-  const notDenied = [
-    ...(needed.denyRead ?? []).filter((path) => isGranted("read", path)).map((path) => `read=${path}`),
-    ...(needed.denyWrite ?? []).filter((path) => isGranted("write", path)).map((path) => `write=${path}`),
-  ];
+  const notDenied: string[] = [];
+  for (const [kind, key] of [["read", "denyRead"], ["write", "denyWrite"]] as const) {
+    const paths = (needed[key] ?? []).filter((path) => isGranted(kind, path));
+    if (hasPermission({ name: kind })) notDenied.push(...paths.map((path) => `no --deny-${kind}=${path}`));
+    else missing[key] = paths;
+  }
   return {
     missing: permissionFlags(missing),
-    excess: [...permissionFlags(excess), ...notDenied.map((denial) => `no --deny-${denial}`)],
+    excess: [...permissionFlags(excess), ...notDenied],
   };
 }
 
@@ -80,14 +89,15 @@ export function enforcePermissions(
   warn: (line: string) => void,
 ): void {
   const { missing, excess } = auditPermissions(needed);
-  const line = runLine(needed, invocation);
+  const help = exactLineHint(needed, invocation);
   if (missing.length > 0) {
-    throw new Failure(`cannot start: permissions are missing: ${missing.join(" ")}`, { hint: line });
+    throw new Failure(`cannot start: permissions are missing: ${missing.join(" ")}`, help);
   }
   if (excess.length === 0) return;
   const problem = `more permissions are granted than needed: ${excess.join(" ")}`;
-  if (isStrict) throw new Failure(`cannot start: ${problem}`, { hint: line });
-  warn(`warning: ${problem}; exactly what is needed: ${line}`);
+  if (isStrict) throw new Failure(`cannot start: ${problem}`, help);
+  warn(`warning: ${problem}`);
+  for (const line of [`hint: ${help.hint}`, ...help.hintLines ?? []]) warn(line);
 }
 
 /**
@@ -96,19 +106,29 @@ export function enforcePermissions(
  *
  * @throws {Failure} naming the missing flags
  */
-export function requirePermissions(needed: PermissionSet, what: string): void {
+export function requirePermissions(needed: PermissionSet, invocation: Invocation, what: string): void {
   const { missing } = auditPermissions(needed);
   if (missing.length === 0) return;
   throw new Failure(`${what}: permissions are missing: ${missing.join(" ")}`, {
-    hint: `add ${missing.join(" ")} to deno run`,
+    hint: invocation.build.role === null
+      ? `add ${missing.join(" ")} to deno run`
+      : `${permissionsLine(invocation)} shows what this executable may do`,
   });
 }
 
-/** The line that starts this program with exactly the given permissions. */
-export function runLine(needed: PermissionSet, { mainPath, argv }: Invocation): string {
-  return ["deno", "run", "--no-prompt", ...permissionFlags(needed), mainPath, ...argv].map(shellWord).join(
-    " ",
-  );
+function exactLineHint(needed: PermissionSet, invocation: Invocation): FailureOptions {
+  // Its own flags are worked out or baked in: a line with the bundle in it is nothing an operator could use.
+  if (invocation.build.role !== null) {
+    return { hint: `${permissionsLine(invocation)} shows what this executable may do, and why` };
+  }
+  const lines = brokenRunLine(permissionFlags(needed), [invocation.mainPath, ...invocation.argv]);
+  return { hint: "exactly what is needed:", hintLines: lines.map((line) => `  ${line}`) };
+}
+
+/** What to type to see the permissions of this very command line. */
+function permissionsLine({ build, argv }: Invocation): string {
+  const program = build.executablePath ?? `postern-${build.role}`;
+  return `${[program, "permissions", "--flags", "--", ...argv].map(shellWord).join(" ")}`;
 }
 
 function isGranted(kind: ScopedKind, scope: string): boolean {

@@ -12,6 +12,7 @@
  */
 import { describeError, Failure, UsageFailure } from "../system/failure.ts";
 import { escapeHidden, quoteVisibly } from "../system/visible_text.ts";
+import { withoutKeys } from "../system/without_keys.ts";
 
 export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
@@ -19,25 +20,28 @@ export const EXIT_USAGE = 2;
 
 const encoder = new TextEncoder();
 
-/**
- * The 40 bytes of a key in base64, also inside of a path or an address. The last letter before the padding has only
- * four values, since it carries two bits. A copied key often lacks its padding and is just as secret.
- */
-const KEY_LIKE = /[A-Za-z0-9+/]{53}[AQgw](?:={1,2}|(?![A-Za-z0-9+/=]))/g;
-const KEY_LIKE_CHARS = 54;
+let inOwnWords = (text: string): string => text;
 
-/** `text` with `<key>` in the place of everything that looks like a key. */
-export function withoutKeys(text: string): string {
-  return text.length < KEY_LIKE_CHARS ? text : text.replace(KEY_LIKE, "<key>");
+/** Says how a text for people is told in the program at hand; an executable calls its commands otherwise. */
+export function tellInWords(translate: (text: string) => string): void {
+  inOwnWords = translate;
 }
 
 /** Prints a result. */
 export function printResult(text: string): void {
-  writeAll(Deno.stdout, withoutKeys(text));
+  writeAll(Deno.stdout, withoutKeys(inOwnWords(text)));
 }
 
-/** Prints what was made to be a secret, as it is. Only `client gen` has any business here. */
+/** Prints what was made to be a secret, as it is. Only `client gen` and a setup on a terminal have any business here. */
 export function printNewKey(text: string): void {
+  writeAll(Deno.stdout, text);
+}
+
+/**
+ * Prints what a program reads and acts on word for word, where `<key>` in the place of a path that only looks like a key
+ * would be wrong. Nothing that can be a key may be in it.
+ */
+export function printExact(text: string): void {
   writeAll(Deno.stdout, text);
 }
 
@@ -53,7 +57,7 @@ export function jsonLine(value: unknown): string {
 
 /** Prints one line on standard error: `error: ...`, `warning: ...`, `hint: ...` or plain text. */
 export function printNotice(line: string): void {
-  const visible = withoutKeys(isPlain(line) ? line : escapeHidden(line));
+  const visible = withoutKeys(inOwnWords(isPlain(line) ? line : escapeHidden(line)));
   const [, label, rest] = /^(error|warning|hint)(:.*)$/.exec(visible) ?? [];
   writeAll(
     Deno.stderr,
@@ -75,10 +79,11 @@ export function quote(text: string): string {
 export function printFailure(error: unknown, asJson: boolean): number {
   const isExpected = error instanceof Failure;
   const text = `${isExpected ? "" : "unexpected: "}${describeError(error)}`;
-  const hint = isExpected ? error.hint : undefined;
-  if (asJson) printJson({ error: text, hint: hint ?? null });
+  const [first, ...others] = isExpected && error.hint !== undefined ? [error.hint, ...error.hintLines] : [];
+  if (asJson) printJson({ error: text, hint: first === undefined ? null : [first, ...others].join("\n") });
   printNotice(`error: ${text}`);
-  if (hint !== undefined) printNotice(`hint: ${hint}`);
+  if (first !== undefined) printNotice(`hint: ${first}`);
+  for (const line of others) printNotice(line);
   return error instanceof UsageFailure ? EXIT_USAGE : EXIT_FAILED;
 }
 

@@ -4,12 +4,21 @@
  *
  *   create .NAME.<random>.tmp (O_EXCL) -> write all -> fsync -> rename over NAME -> fsync of the folder
  *
+ * A process that alone writes a file, by a lock it holds, uses .NAME.tmp instead: one name that a permission can be
+ * given for, where a random one takes the permission to write the whole folder.
+ *
  * The fsync before the rename is what keeps an empty file from appearing under the final name after a power cut; the
  * fsync of the folder is what makes the rename itself survive it.
  */
 import { Failure } from "./failure.ts";
-import { type FileLayer, type FileLayerSync, systemFiles, systemFilesSync } from "./file_layer.ts";
-import { folderOf, nameOf } from "./path.ts";
+import {
+  type FileLayer,
+  type FileLayerSync,
+  type OpenFile,
+  systemFiles,
+  systemFilesSync,
+} from "./file_layer.ts";
+import { folderOf, joinPath, nameOf } from "./path.ts";
 
 export {
   type FileLayer,
@@ -27,6 +36,13 @@ const TEMPORARY_RANDOM_BYTES = 8;
 export interface WriteOptions {
   /** Exact mode of the file, whatever the umask. @default 0o600 */
   mode?: number;
+  /**
+   * Nobody else writes this file, because a lock that the caller holds keeps them away: the temporary file is then
+   * `temporaryPathOf(path)`, and what a killed predecessor left there is removed.
+   *
+   * @default false
+   */
+  soleWriter?: boolean;
   /** @default systemFiles */
   files?: FileLayer;
 }
@@ -42,8 +58,7 @@ export async function writeFileDurably(
   bytes: Uint8Array,
   options: WriteOptions = {},
 ): Promise<void> {
-  const files = options.files ?? systemFiles;
-  await replace(path, bytes, options.mode ?? PRIVATE_MODE, files, true);
+  await replace(path, bytes, options, true);
 }
 
 /**
@@ -57,21 +72,22 @@ export async function replaceFile(
   bytes: Uint8Array,
   options: WriteOptions = {},
 ): Promise<void> {
-  const files = options.files ?? systemFiles;
-  await replace(path, bytes, options.mode ?? PRIVATE_MODE, files, false);
+  await replace(path, bytes, options, false);
 }
 
 async function replace(
   path: string,
   bytes: Uint8Array,
-  mode: number,
-  files: FileLayer,
+  options: WriteOptions,
   durable: boolean,
 ): Promise<void> {
-  const temporary = temporaryPath(path);
+  const { files = systemFiles, mode = PRIVATE_MODE, soleWriter = false } = options;
+  const temporary = soleWriter ? temporaryPathOf(path) : randomTemporaryPath(path);
   let leftover = false;
   try {
-    const file = await files.createNew(temporary, mode);
+    const file = soleWriter
+      ? await createInPlaceOfLeftover(temporary, mode, files)
+      : await files.createNew(temporary, mode);
     leftover = true;
     try {
       for (let offset = 0; offset < bytes.length;) {
@@ -97,7 +113,7 @@ export function writeFileDurablySync(
   options: { mode?: number; files?: FileLayerSync } = {},
 ): void {
   const files = options.files ?? systemFilesSync;
-  const temporary = temporaryPath(path);
+  const temporary = randomTemporaryPath(path);
   let leftover = false;
   try {
     const file = files.createNew(temporary, options.mode ?? PRIVATE_MODE);
@@ -119,21 +135,26 @@ export function writeFileDurablySync(
   }
 }
 
+/** The temporary file of a sole writer of `path`; beside it, since a rename cannot leave its file system. */
+export function temporaryPathOf(path: string): string {
+  return joinPath(folderOf(path), `.${nameOf(path)}.tmp`);
+}
+
 /**
- * Removes the temporary files that earlier writers of `path` left behind when they were killed half-way. Only for
- * the holder of the lock that guards `path`: it would take away the file of a writer that is at work.
+ * What lies there is removed, never opened: still O_EXCL, so that a link planted in between is refused and not
+ * written through.
  */
-export async function removeStaleTemporaries(path: string): Promise<void> {
-  const folder = folderOf(path);
-  const prefix = `.${nameOf(path)}.`;
-  for await (const entry of Deno.readDir(folder)) {
-    if (entry.isFile && entry.name.startsWith(prefix) && entry.name.endsWith(".tmp")) {
-      await Deno.remove(`${folder}/${entry.name}`).catch(() => {});
-    }
+async function createInPlaceOfLeftover(path: string, mode: number, files: FileLayer): Promise<OpenFile> {
+  try {
+    return await files.createNew(path, mode);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    await files.remove(path);
+    return await files.createNew(path, mode);
   }
 }
 
-function temporaryPath(path: string): string {
+function randomTemporaryPath(path: string): string {
   const random = crypto.getRandomValues(new Uint8Array(TEMPORARY_RANDOM_BYTES));
   return `${folderOf(path)}/.${nameOf(path)}.${random.toHex()}.tmp`;
 }

@@ -4,6 +4,8 @@ import { escapeHidden } from "./visible_text.ts";
 export interface FailureOptions {
   /** The next command or step that helps; printed on a line of its own. */
   hint?: string | undefined;
+  /** What the hint announces, such as a command of several lines, each printed on a line of its own. */
+  hintLines?: readonly string[];
   cause?: unknown;
 }
 
@@ -12,17 +14,23 @@ export interface FailureOptions {
  * not be done: what was found, what is accepted", without a final period and without any secret.
  */
 export class Failure extends Error {
+  /** The next command or step that helps. */
   readonly hint: string | undefined;
+  /** What the hint announces, a line each. */
+  readonly hintLines: readonly string[];
 
+  /** Makes one, with a message in the form above. */
   constructor(message: string, options: FailureOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "Failure";
     this.hint = options.hint;
+    this.hintLines = options.hintLines ?? [];
   }
 }
 
 /** The command line itself is wrong; ends the program with exit code 2. */
 export class UsageFailure extends Failure {
+  /** Makes one, with a message in the form of every `Failure`. */
   constructor(message: string, options: FailureOptions = {}) {
     super(message, options);
     this.name = "UsageFailure";

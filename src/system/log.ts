@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "./clock.ts";
 import { quoteVisibly } from "./visible_text.ts";
+import { withoutKeys } from "./without_keys.ts";
 
 export { LogThrottle, type LogThrottleOptions } from "./log_throttle.ts";
 
@@ -26,7 +27,7 @@ const PLAIN_VALUE = /^[A-Za-z0-9_.:/@%+,#[\]~*-]+$/;
 const PLAIN_MESSAGE = /^[A-Za-z0-9_.:/@%+,#[\]~*();' -]+$/;
 
 /**
- * Log of a long-running program: one line per call.
+ * Log of a long-running program: one line per call, in which nothing that looks like a key is shown.
  *
  *     2026-11-21T08:50:00.123Z WARN server: packet refused reason=replayed peer=192.0.2.7 suppressed=3
  *     {"time":"2026-...Z","level":"warn","role":"server","message":"packet refused","reason":"replayed",...}
@@ -66,7 +67,8 @@ export class Log {
     if (LEVELS.indexOf(level) < this.#minLevel) return;
     const time = new Date(this.#clock.wallMs()).toISOString();
     const format = this.#format === "json" ? formatJson : formatText;
-    this.#write(format(time, level, this.#role, message, fields) + "\n");
+    // Over the finished line, so that no field is forgotten: a key can stand in a file's name, or in what a command says.
+    this.#write(withoutKeys(format(time, level, this.#role, message, fields)) + "\n");
   }
 }
 

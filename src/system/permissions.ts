@@ -16,6 +16,47 @@ export interface PermissionSet {
 
 const ALLOW_KINDS = ["net", "read", "write", "run", "env", "sys"] as const;
 
+/** A kind of permission that a command of this program may need; ffi and import are none of them. */
+export type GrantKind = (typeof ALLOW_KINDS)[number];
+
+/** One line of the permission table: what is granted or denied, what decides it, and why. */
+export interface PermissionGrant {
+  readonly kind: GrantKind;
+  /** `deny` is an exception from what is allowed, and only of `read` and `write`. */
+  readonly access: "allow" | "deny";
+  /** One path, address, program, variable or name; `true`: the whole kind. */
+  readonly scope: string | true;
+  /** What decides the scope: a key of config.toml, an option such as `--status`, or `always`. */
+  readonly from: string;
+  readonly why: string;
+  /** It works without, with less. */
+  readonly optional?: true;
+}
+
+/** The grants as one set; a scope that several lines name counts once, a whole kind covers every scope of it. */
+export function permissionSet(grants: readonly PermissionGrant[]): PermissionSet {
+  const set: PermissionSet = {};
+  for (const kind of ALLOW_KINDS) {
+    const scopes = scopesOf(grants, kind, "allow");
+    if (scopes.includes(true)) set[kind] = true;
+    else if (scopes.length > 0) set[kind] = scopes.filter((scope) => scope !== true);
+  }
+  for (const [kind, key] of [["read", "denyRead"], ["write", "denyWrite"]] as const) {
+    const scopes = scopesOf(grants, kind, "deny").filter((scope) => scope !== true);
+    if (scopes.length > 0) set[key] = scopes;
+  }
+  return set;
+}
+
+function scopesOf(
+  grants: readonly PermissionGrant[],
+  kind: GrantKind,
+  access: PermissionGrant["access"],
+): (string | true)[] {
+  const scopes = grants.filter((each) => each.kind === kind && each.access === access);
+  return [...new Set(scopes.map(({ scope }) => scope))];
+}
+
 /**
  * The flags of `deno run` for a permission set, in a fixed order.
  *

@@ -100,9 +100,17 @@ async function readBytes(path: string): Promise<Uint8Array> {
     return await Deno.readFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) {
-      throw new Failure(`could not read ${path}: there is no such file`, { cause: error });
+      throw new Failure(`could not read ${path}: there is no such file`, {
+        cause: error,
+        hint: "postern client setup makes one; or name another with --config",
+      });
     }
-    throw new Failure(`could not read ${path}`, { cause: error });
+    throw new Failure(`could not read ${path}`, {
+      cause: error,
+      hint: error instanceof Deno.errors.PermissionDenied
+        ? `chmod a+r ${path}; server and commander both read it`
+        : undefined,
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
 import fc from "fast-check";
 import { parse, plainTokens, type Request } from "../../src/cli/parse.ts";
-import { strictTokens } from "../../src/cli/parse_strict.ts";
+import { strictWords } from "../../src/cli/parse_strict.ts";
 import {
   COMMANDS,
   type CommandSpec,
@@ -58,7 +58,7 @@ const anyCall = fc.constantFrom(...COMMANDS).chain((spec) => {
 
 async function strictVerdict(spec: CommandSpec, args: string[]): Promise<unknown> {
   try {
-    return await strictTokens(spec, optionsOf(spec), args);
+    return (await strictWords(spec, optionsOf(spec), args)).tokens;
   } catch (error) {
     if (error instanceof UsageFailure) return "refused";
     throw error;
@@ -79,7 +79,7 @@ Deno.test("plainTokens() gives what the strict tokenizer gives wherever it gives
   assert(accepted > 500, `only ${accepted} calls were accepted, so hardly anything was compared`);
 });
 
-Deno.test("strictTokens() refuses what parseArgs refuses, and besides it only repeats and empty values", async () => {
+Deno.test("strictWords() refuses what parseArgs refuses, and besides it only repeats and empty values", async () => {
   let accepted = 0;
   await fc.assert(
     fc.asyncProperty(anyCall, async ({ spec, args }) => {
@@ -95,7 +95,7 @@ Deno.test("strictTokens() refuses what parseArgs refuses, and besides it only re
             }]),
           ),
           strict: true,
-          allowPositionals: false,
+          allowPositionals: spec.operands !== undefined,
         });
       } catch {
         isStrictlyValid = false;
@@ -165,8 +165,17 @@ const HELP_LINES: readonly [line: string, path: string[]][] = [
   ["help", []],
   ["client --help", ["client"]],
   ["help client", ["client"]],
-  ["server --help", ["server", "knock"]],
-  ["help server", ["server", "knock"]],
+  ["server --help", ["server"]],
+  ["server help", ["server"]],
+  ["help server", ["server"]],
+  ["server knock --help", ["server", "knock"]],
+  ["server -c f --help", ["server", "knock"]],
+  ["client help", ["client"]],
+  ["client help send", ["client", "send"]],
+  ["help permissions", ["permissions"]],
+  ["permissions --help", ["permissions"]],
+  ["permissions server --help", ["permissions"]],
+  ["completions --help", ["completions"]],
   ["help client send", ["client", "send"]],
   ["client send --help", ["client", "send"]],
   ["client send -a h -h", ["client", "send"]],
@@ -179,24 +188,103 @@ for (const [line, path] of HELP_LINES) {
   });
 }
 
-Deno.test("every command's options have distinct names, and defaults their own rules accept", async () => {
-  for (const spec of COMMANDS) {
-    const names = optionsOf(spec).flatMap(({ name, short }) => short === undefined ? [name] : [name, short]);
-    assert.equal(new Set(names).size, names.length, spec.path.join(" "));
-    const required = spec.options.filter((option) => option.required)
-      .flatMap((option) => [`--${option.name}`, "value"]);
-    await parse([...spec.path, ...required]);
+Deno.test("parse() reads version in each of its forms", async () => {
+  for (const word of ["--version", "-V", "version"]) {
+    assert.deepEqual(await parse([word]), { kind: "version" });
+    await assert.rejects(parse([word, "now"]), UsageFailure);
   }
 });
 
-for (const { path, examples } of COMMANDS) {
-  for (const { line, sshHost } of examples) {
-    Deno.test(`the example "${line}" is a call of ${path.join(" ")}`, async () => {
-      // What ssh puts in, and what a shell takes out.
-      const typed = sshHost === undefined ? line : line.replaceAll("%h", sshHost).replaceAll("%p", "22");
-      const request = await parse(typed.replace(/ < \S+$/, "").split(" "));
-      assert(request.kind === "command");
-      assert.deepEqual(request.command.path, path);
-    });
+Deno.test("parse() gives operands in their order, wherever the options are", async () => {
+  for (
+    const line of [
+      "permissions server doctor -c f",
+      "permissions -c f server doctor",
+      "permissions server -c f doctor",
+    ]
+  ) {
+    const request = await values(line);
+    assert.deepEqual(request.command.path, ["permissions"]);
+    assert.deepEqual(request.values.operands, ["server", "doctor"]);
+    assert.equal(request.values.text("config"), "f");
+    assert.equal(request.values.rest, undefined);
   }
+  assert.deepEqual((await values("permissions")).values.operands, []);
+  assert.deepEqual((await values("client send -a h -k K")).values.operands, []);
+});
+
+Deno.test("parse() hands over what follows -- as it is, and takes it for nothing of its own", async () => {
+  const words = ["client", "send", "-a", "h", "--help", "--", "--flags", ""];
+  const request = await parse(["permissions", "--flags", "--", ...words]);
+  assert(request.kind === "command");
+  assert.deepEqual(request.values.rest, words);
+  assert.deepEqual(request.values.operands, []);
+  assert(request.values.flag("flags"));
+  assert.deepEqual((await values("permissions --flags --")).values.rest, []);
+});
+
+Deno.test("parse() reads what stands before a -- as strictWords() does, plain or not", async () => {
+  const spec = findCommand("permissions", undefined);
+  assert(spec !== undefined);
+  const rest = ["--", "-c", "x"];
+  for (
+    const [line, code] of [
+      ["--flags", 0],
+      ["-c f --flags", 0],
+      ["--config=f", 0],
+      ["-c", 2],
+      ["--flags --flags", 2],
+      ["--flgas", 2],
+      ["server --flags", 0],
+      ["", 0],
+    ] as const
+  ) {
+    const words = [...line.split(" ").filter(Boolean), "--", ...rest];
+    const strict = strictWords(spec, optionsOf(spec), words);
+    if (code !== 0) {
+      await assert.rejects(strict, UsageFailure);
+      await assert.rejects(parse(["permissions", ...words]), UsageFailure);
+      continue;
+    }
+    const request = await parse(["permissions", ...words]);
+    assert(request.kind === "command");
+    const { operands, rest: left, tokens } = await strict;
+    assert.deepEqual({ operands: request.values.operands, rest: request.values.rest }, {
+      operands,
+      rest: left,
+    });
+    for (const { spec: { name }, value } of tokens) {
+      assert.equal(request.values.text(name) ?? request.values.flag(name), value ?? true);
+    }
+  }
+});
+
+const WRONG_OPERANDS: readonly [line: string, message: RegExp, hint: RegExp][] = [
+  ["completions", /SHELL is missing, accepted: bash, zsh, fish$/, /^postern completions --help$/],
+  [
+    "completions bahs",
+    /SHELL: found the word "bahs", accepted: bash, zsh, fish$/,
+    /^did you mean: postern completions bash$/,
+  ],
+  ["completions help", /found the word "help"/, /^did you mean: postern completions --help$/],
+  ["completions bash zsh", /unexpected word "zsh", accepted: options and SHELL$/, /--help$/],
+  ["permissions srever", /ROLE: found the word "srever"/, /^did you mean: postern permissions server$/],
+  ["permissions server doctor now", /unexpected word "now"/, /--help$/],
+  [`man postern ${"k".repeat(56)}`, /unexpected word of 56 characters/, /--help$/],
+  [
+    `completions ${"k".repeat(56)}`,
+    /SHELL: found the word of 56 characters/,
+    /--help$/,
+  ],
+  ["client send help", /unexpected word "help"/, /^did you mean: postern client send --help$/],
+];
+for (const [line, message, hint] of WRONG_OPERANDS) {
+  Deno.test(`parse() refuses "${line}" and says what is accepted`, async () => {
+    await assert.rejects(parse(line.split(" ")), (error) => {
+      assert(error instanceof UsageFailure);
+      assert.match(error.message, message);
+      assert.match(error.hint ?? "", hint);
+      return true;
+    });
+  });
 }

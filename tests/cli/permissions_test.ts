@@ -1,6 +1,9 @@
 /** What is dropped and what is found missing or too much, asked of real processes under real grants. */
 import assert from "node:assert/strict";
+import { type Build, CHECKOUT } from "../../src/cli/build.ts";
+import { enforcePermissions } from "../../src/cli/permission_audit.ts";
 import { COMMANDS } from "../../src/cli/table.ts";
+import { Failure } from "../../src/system/failure.ts";
 import { permissionFlags, type PermissionSet } from "../../src/system/permissions.ts";
 
 const probePath = new URL("./permission_probe.ts", import.meta.url).pathname;
@@ -26,10 +29,15 @@ Deno.test("dropUnneededPermissions() leaves help and version nothing", async () 
 });
 
 Deno.test("no role may do what another is for", () => {
-  const kinds = new Map(COMMANDS.map((command) => [command.path.join(" "), Object.keys(command.needs)]));
-  for (const [line, needs] of kinds) {
-    assert.equal(needs.includes("run"), line === "commander knock", `${line} and run`);
-    assert(!needs.includes("ffi") && !needs.includes("sys") && !needs.includes("import"), line);
+  const foreign = (kinds: readonly string[]): boolean => kinds.includes("ffi") || kinds.includes("import");
+  for (const { path, needs, role } of COMMANDS) {
+    const line = path.join(" ");
+    const kinds = Object.keys(needs);
+    assert(!foreign(kinds), line);
+    // Setup, which installs and examines the others, is a program of its own.
+    if (role === "setup") continue;
+    assert.equal(kinds.includes("run"), line === "commander knock", `${line} and run`);
+    assert(!kinds.includes("sys"), line);
   }
 });
 
@@ -111,8 +119,14 @@ const AUDITS: readonly [what: string, flags: string[], missing: string[], excess
     ["--allow-net=unix:/run/docker.sock"],
   ],
   ["another program", exactBut("--allow-run", "--allow-run=/bin/sh,bash"), [], ["--allow-run=bash"]],
-  ["a denial to read left out", exactBut("--deny-read"), [], ["no --deny-read=/etc/postern/commands.toml"]],
-  ["a denial to write left out", exactBut("--deny-write"), [], ["no --deny-write=/var/lib/postern/leases"]],
+  ["a denial to read left out", exactBut("--deny-read"), ["--deny-read=/etc/postern/commands.toml"], []],
+  ["a denial to write left out", exactBut("--deny-write"), ["--deny-write=/var/lib/postern/leases"], []],
+  [
+    "a denial left out of a whole kind",
+    [...exactBut("--allow-read", "--allow-read").filter((flag) => !flag.startsWith("--deny-read"))],
+    [],
+    ["--allow-read", "no --deny-read=/etc/postern/commands.toml"],
+  ],
 ];
 for (const [what, flags, missing, excess] of AUDITS) {
   Deno.test(`auditPermissions() under ${what}`, async () => {
@@ -137,15 +151,29 @@ Deno.test("dropUnneededPermissions() drops scoped grants as well", async () => {
   assert.deepEqual(await probe(flags, "drop-scoped", "none"), []);
 });
 
-Deno.test("runLine() can be typed as it is", async () => {
-  const { line } = await probe([], "audit", JSON.stringify({ ...NEEDED, net: ["[::]:80"] })) as {
-    line: string;
-  };
-  assert.equal(
-    line,
-    "deno run --no-prompt '--allow-net=[::]:80' --allow-read=/etc/postern,/etc/postern/config.toml,/var/lib/postern " +
-      "--allow-write=/var/lib/postern --allow-run=/bin/sh --deny-read=/etc/postern/commands.toml " +
-      "--deny-write=/var/lib/postern/leases " +
-      "/opt/main.ts server -c 'a b'",
-  );
-});
+for (
+  const [what, build, hint] of [
+    ["a checkout", CHECKOUT, "exactly what is needed:"],
+    [
+      "a built executable",
+      { ...CHECKOUT, role: "server", executablePath: "/usr/local/bin/postern-server" },
+      "/usr/local/bin/postern-server permissions --flags -- --config /etc/x.toml shows what this executable may do, " +
+      "and why",
+    ],
+  ] satisfies [string, Build, string][]
+) {
+  Deno.test(`enforcePermissions() tells the user of ${what} where to see what is needed`, () => {
+    const invocation = { mainPath: "/opt/postern.js", argv: ["--config", "/etc/x.toml"], build };
+    // This test has every permission, so all of it is too much.
+    assert.throws(
+      () => enforcePermissions({ net: ["127.0.0.1:80"] }, invocation, true, () => {}),
+      (error: unknown) =>
+        error instanceof Failure && error.hint === hint &&
+        error.hintLines.join("\n").includes("/opt/postern.js") === (build.role === null),
+    );
+    const said: string[] = [];
+    enforcePermissions({ net: ["127.0.0.1:80"] }, invocation, false, (line) => said.push(line));
+    assert.match(said[0] ?? "", /^warning: more permissions are granted than needed: --allow-net /);
+    assert.equal(said[1], `hint: ${hint}`);
+  });
+}

@@ -1,10 +1,11 @@
 /** A real commander process in a folder of its own, with exactly the permissions its configuration calls for. */
 import { LoggedProcess, type LogLine } from "../../scripts/process.ts";
-import { commanderPermissions, loadCommanderConfig } from "../../src/commander/knock/config.ts";
+import { loadCommanderConfig } from "../../src/commander/knock/config.ts";
+import { commanderPermissions } from "../../src/commander/knock/permissions.ts";
 import { parseIp } from "../../src/protocol/knock/address.ts";
 import { commandHash } from "../../src/protocol/knock/command_hash.ts";
 import { encodeForwardMessage } from "../../src/protocol/knock/forward_message.ts";
-import { permissionFlags } from "../../src/system/permissions.ts";
+import { permissionFlags, permissionSet } from "../../src/system/permissions.ts";
 
 export const IP = "198.41.0.4";
 const entryPath = new URL("./commander_process.ts", import.meta.url).pathname;
@@ -56,7 +57,8 @@ ${config}
 
   /** Words of `deno` that run this commander with exactly what it needs, or with `flags`. */
   async words(flags?: readonly string[]): Promise<string[]> {
-    const needed = flags ?? permissionFlags(commanderPermissions(await loadCommanderConfig(this.configPath)));
+    const needed = flags ??
+      permissionFlags(permissionSet(commanderPermissions(await loadCommanderConfig(this.configPath))));
     return ["run", "--no-prompt", ...needed, entryPath, this.configPath];
   }
 

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import {
+  type FileLayer,
   type FileLayerSync,
   type OpenFileSync,
-  removeStaleTemporaries,
   replaceFile,
+  systemFiles,
   systemFilesSync,
+  temporaryPathOf,
   writeFileDurably,
   writeFileDurablySync,
 } from "../../src/system/durable_file.ts";
@@ -130,19 +132,92 @@ Deno.test("writeFileDurably() sets the exact mode, private unless asked", async 
 });
 
 Deno.test("writeFileDurably() names the path when the folder is missing", async () => {
-  await assert.rejects(
-    writeFileDurably("/nonexistent/state", NEW),
-    (e: unknown) => e instanceof Failure && e.message.includes("/nonexistent/state"),
-  );
+  await withFolder(async (folder) => {
+    const path = `${folder}/missing/state`;
+    await assert.rejects(
+      writeFileDurably(path, NEW),
+      (e: unknown) => e instanceof Failure && e.message.includes(path),
+    );
+  });
 });
 
-Deno.test("removeStaleTemporaries() removes what a killed writer of this file left, and nothing else", async () => {
+Deno.test("temporaryPathOf() is beside the file", () => {
+  assert.equal(temporaryPathOf("/var/lib/postern/state"), "/var/lib/postern/.state.tmp");
+  assert.equal(temporaryPathOf("/state"), "/.state.tmp");
+  assert.equal(temporaryPathOf("state"), ".state.tmp");
+});
+
+for (const write of [writeFileDurably, replaceFile]) {
+  Deno.test(`${write.name}() of a sole writer touches the file and its one temporary name, no other`, async () => {
+    await withFolder(async (folder) => {
+      const path = `${folder}/state`;
+      const touched = new Set<string>();
+      const files: FileLayer = {
+        ...systemFiles,
+        createNew: (path, mode) => (touched.add(path), systemFiles.createNew(path, mode)),
+        rename: (from, to) => (touched.add(from).add(to), systemFiles.rename(from, to)),
+        remove: (path) => (touched.add(path), systemFiles.remove(path)),
+      };
+      await write(path, OLD, { files, soleWriter: true });
+      await write(path, NEW, { files, soleWriter: true });
+      assert.deepEqual(await Deno.readFile(path), NEW);
+      assert.deepEqual(names(folder), ["state"]);
+      assert.deepEqual([...touched].sort(), [`${folder}/.state.tmp`, path]);
+    });
+  });
+
+  Deno.test(`${write.name}() of a sole writer takes away what a killed one left, and nothing else`, async () => {
+    await withFolder(async (folder) => {
+      for (const name of ["state", ".state.tmp", ".other.tmp"]) {
+        await Deno.writeFile(`${folder}/${name}`, OLD);
+      }
+      await write(`${folder}/state`, NEW, { soleWriter: true });
+      assert.deepEqual(names(folder), [".other.tmp", "state"]);
+      assert.deepEqual(await Deno.readFile(`${folder}/state`), NEW);
+    });
+  });
+
+  Deno.test(`${write.name}() of a sole writer never writes through a link that was planted`, async () => {
+    await withFolder(async (folder) => {
+      await Deno.writeFile(`${folder}/victim`, OLD);
+      await Deno.symlink(`${folder}/victim`, `${folder}/.state.tmp`);
+      await write(`${folder}/state`, NEW, { soleWriter: true });
+      assert.deepEqual(await Deno.readFile(`${folder}/victim`), OLD);
+      assert.equal((await Deno.lstat(`${folder}/state`)).isSymlink, false);
+
+      // Planted anew as soon as it is removed: refused instead of followed.
+      const files: FileLayer = {
+        ...systemFiles,
+        remove: async (path) => {
+          await Deno.remove(path);
+          await Deno.symlink(`${folder}/victim`, path);
+        },
+      };
+      await Deno.symlink(`${folder}/victim`, `${folder}/.state.tmp`);
+      await assert.rejects(write(`${folder}/state`, OLD, { files, soleWriter: true }), Failure);
+      assert.deepEqual(await Deno.readFile(`${folder}/state`), NEW);
+      assert.deepEqual(await Deno.readFile(`${folder}/victim`), OLD);
+    });
+  });
+}
+
+for (const step of STEPS) {
+  Deno.test(`writeFileDurably() of a sole writer that fails at ${step} leaves no temporary file`, async () => {
+    await withFolder(async (folder) => {
+      await Deno.writeFile(`${folder}/state`, OLD);
+      const files = new FaultyFiles(step);
+      await assert.rejects(writeFileDurably(`${folder}/state`, NEW, { files, soleWriter: true }), Failure);
+      assert.deepEqual(names(folder), ["state"]);
+      assert.deepEqual(await Deno.readFile(`${folder}/state`), step === "syncFolder" ? NEW : OLD);
+    });
+  });
+}
+
+Deno.test("writeFileDurably() of a sole writer refuses when something else than a file is in the way", async () => {
   await withFolder(async (folder) => {
-    for (const name of ["state", ".state.0011.tmp", ".other.0011.tmp", ".state.keep"]) {
-      await Deno.writeFile(`${folder}/${name}`, OLD);
-    }
-    await removeStaleTemporaries(`${folder}/state`);
-    assert.deepEqual(names(folder), [".other.0011.tmp", ".state.keep", "state"]);
+    await Deno.mkdir(`${folder}/.state.tmp/in the way`, { recursive: true });
+    await assert.rejects(writeFileDurably(`${folder}/state`, NEW, { soleWriter: true }), Failure);
+    assert.deepEqual(names(folder), [".state.tmp"]);
   });
 });
 

@@ -117,3 +117,23 @@ Deno.test("Log drops lines below its level", () => {
   log.error("seen too");
   assert.deepEqual(lines.map((line) => line.split(" ")[1]), ["INFO", "ERROR"]);
 });
+
+Deno.test("Log shows nothing that looks like a key, wherever it stands", () => {
+  holds(
+    fc.property(
+      fc.uint8Array({ minLength: 40, maxLength: 40 }),
+      hostileText,
+      fc.constantFrom<LogFormat>("text", "json"),
+      (bytes, around, format) => {
+        const key = bytes.toBase64();
+        const line = capture(format, `could not use ${key}.key`, {
+          [key]: 1,
+          path: `/etc/${key}`,
+          around: `${around} ${key}`,
+        });
+        assert(!line.includes(key.slice(0, 54)), line);
+        assert.equal(line.split("<key>").length, 5);
+      },
+    ),
+  );
+});

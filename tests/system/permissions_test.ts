@@ -1,6 +1,68 @@
 import assert from "node:assert/strict";
 import { Failure } from "../../src/system/failure.ts";
-import { hasPermission, permissionFlags } from "../../src/system/permissions.ts";
+import { withoutCoveredGrants } from "../../src/system/covered_grants.ts";
+import {
+  hasPermission,
+  permissionFlags,
+  type PermissionGrant,
+  permissionSet,
+} from "../../src/system/permissions.ts";
+
+function grant(
+  kind: PermissionGrant["kind"],
+  scope: string | true,
+  access: PermissionGrant["access"] = "allow",
+): PermissionGrant {
+  return { kind, access, scope, from: "always", why: "a test" };
+}
+
+Deno.test("permissionSet() collects scopes by kind, each once, and lets a whole kind cover its scopes", () => {
+  assert.deepEqual(
+    permissionSet([
+      grant("read", "/b"),
+      grant("net", "[::]:80"),
+      grant("read", "/a"),
+      grant("read", "/b"),
+      grant("write", "/a"),
+      grant("write", true),
+      grant("read", "/b/secret", "deny"),
+      grant("write", "/a/secret", "deny"),
+      grant("env", "HOME"),
+      { ...grant("sys", "uid"), optional: true },
+    ]),
+    {
+      net: ["[::]:80"],
+      read: ["/b", "/a"],
+      write: true,
+      env: ["HOME"],
+      sys: ["uid"],
+      denyRead: ["/b/secret"],
+      denyWrite: ["/a/secret"],
+    },
+  );
+  assert.deepEqual(permissionSet([]), {});
+});
+
+Deno.test("withoutCoveredGrants() drops what another grant of the same kind and access holds", () => {
+  const kept = [
+    grant("read", "/etc/postern"),
+    grant("read", "/etc/postern/commands.toml", "deny"),
+    grant("write", "/etc/postern/floors"),
+    grant("read", "/etc/posternx"),
+    grant("net", "127.0.0.1"),
+    grant("net", "127.0.0.1:80"),
+    grant("env", true),
+  ];
+  assert.deepEqual(
+    withoutCoveredGrants([
+      grant("read", "/etc/postern/config.toml"),
+      ...kept,
+      grant("read", "/etc/postern"),
+      grant("env", "HOME"),
+    ]),
+    kept,
+  );
+});
 
 Deno.test("permissionFlags() gives scoped, unscoped and denied kinds in a fixed order", () => {
   assert.deepEqual(

@@ -18,6 +18,34 @@ export function usableConfigFolder(): string | null {
   return isUsable ? folder : null;
 }
 
+/** The folder, whether it may be used or not, and the one variable that decides it; null if none may be read that does. */
+export function namedConfigFolder(): { readonly path: string; readonly variable: string } | null {
+  for (const name of CONFIG_FOLDER_VARIABLES) {
+    const path = configFolder((each) => each === name ? grantedVariable(each) : undefined);
+    if (path !== null) return { path, variable: name };
+  }
+  return null;
+}
+
+/** The variables that name it, the first one first. */
+export const CONFIG_FOLDER_VARIABLES = [
+  "POSTERN_CONF_DIR",
+  "RUROCO_CONF_DIR",
+  "XDG_CONFIG_HOME",
+  "HOME",
+] as const;
+
+/** What to do when there is no folder that may be used. */
+export function unusableFolderHint(): string {
+  const named = namedConfigFolder();
+  if (named === null) {
+    return `add --allow-env=${CONFIG_FOLDER_VARIABLES.join(",")} to deno run, or set one of these variables`;
+  }
+  const { path } = named;
+  const missing = (["read", "write"] as const).filter((name) => !hasPermission({ name, path }));
+  return `add ${missing.map((name) => `--allow-${name}=${path}`).join(" ")} to deno run`;
+}
+
 /** The same rule over any environment; null if it names no folder. */
 export function configFolder(variable: (name: string) => string | undefined): string | null {
   const named = variable("POSTERN_CONF_DIR") ?? variable("RUROCO_CONF_DIR");

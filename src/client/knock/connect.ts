@@ -10,7 +10,7 @@
  */
 import { describeError, Failure } from "../../system/failure.ts";
 import { hasPermission } from "../../system/permissions.ts";
-import { formatHostPort, parseHostAddress } from "./destination.ts";
+import { formatHostPort, lacksPort, parseHostAddress } from "./destination.ts";
 import { type DuplexConnection, pipeBothWays, type PipeEnds } from "./pipe.ts";
 import { sendKnock, type SendKnockOptions, type SendReport } from "./send.ts";
 
@@ -85,7 +85,10 @@ export async function connectThroughKnock(
         `knocked ${knocks === 1 ? "once" : `${knocks} times`}, last try: ${problem}`,
       {
         hint:
-          "a knock is never answered: look for it in the server's log, and compare command name and clock",
+          "a knock is never answered: look for it in the server's log, and compare command name and clock" +
+          (lacksPort(options.knock.address)
+            ? "; no knock port was given, and postern's server listens on 34020"
+            : ""),
       },
     );
   }

@@ -16,7 +16,8 @@ import { type CounterSource, type CounterStep, nextCounter } from "./counter.ts"
 export const COUNTER_FILE_BYTES = 16;
 const HALF_BITS = 64n;
 const HALF_BYTES = COUNTER_FILE_BYTES / 2;
-const LOCK_TIMEOUT_MS = 5000;
+/** Long enough for a hundred knocks at once on a busy machine; the lock of a killed process is free at once. */
+const LOCK_TIMEOUT_MS = 20_000;
 const RESEED_HINT = "start the counter over at the present time: postern client reseed";
 
 /** What a reseed changed; `previous` is null if there was no readable counter. */

@@ -61,6 +61,11 @@ export function parseHostAddress(text: string, defaultPort?: number): HostAddres
   return { host, ip: null, port };
 }
 
+/** Whether an address that {@link parseHostAddress} reads names no port, so that the default one is knocked on. */
+export function lacksPort(text: string): boolean {
+  return !text.startsWith("[") && text.split(":").length !== 2;
+}
+
 function literal(text: string, ip: string, port: number, defaultPort: number | undefined): HostAddress {
   const parsed = tryParseIp(ip);
   if (parsed === null) throw badAddress(text, "found something like an IP address that is none", defaultPort);

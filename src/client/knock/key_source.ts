@@ -82,6 +82,11 @@ function keyFromText(text: string, name: string): Key {
   }
 }
 
+/** Root's, and shown to one group: a server's copy, which the server's user could not read any more after a chmod 600. */
+function isServersFile(mode: number, uid: number | null): boolean {
+  return uid === 0 && (mode & 0o777) === 0o640;
+}
+
 async function readKeyFile(path: string, reading: KeyReading): Promise<string> {
   if (!hasPermission({ name: "read", path })) {
     throw new Failure(`cannot read key file ${path}: no permission to read it`, {
@@ -90,8 +95,8 @@ async function readKeyFile(path: string, reading: KeyReading): Promise<string> {
   }
   try {
     using file = await Deno.open(path, { read: true });
-    const { mode } = await file.stat();
-    if (mode !== null && (mode & OTHERS_BITS) !== 0) {
+    const { mode, uid } = await file.stat();
+    if (mode !== null && (mode & OTHERS_BITS) !== 0 && !isServersFile(mode, uid)) {
       reading.notice(`warning: key file ${path} is open to other users, chmod 600 ${path} closes it`);
     }
     return await readText(file);

@@ -1,6 +1,7 @@
 /** Starts the stored counter over: the way out when its file is damaged or ran far ahead of the clock. */
 import { type Clock, systemClock } from "../../system/clock.ts";
 import { Failure } from "../../system/failure.ts";
+import { unusableFolderHint } from "./config_folder.ts";
 import { CounterFile, type ReseedResult } from "./counter_file.ts";
 
 /**
@@ -15,7 +16,7 @@ export async function reseedCounter(
 ): Promise<ReseedResult> {
   if (folder === null) {
     throw new Failure("cannot reseed the counter: found no config folder that may be read and written", {
-      hint: "add --allow-env --allow-read --allow-write to deno run, or set POSTERN_CONF_DIR",
+      hint: unusableFolderHint(),
     });
   }
   return await new CounterFile(folder, clock).reseed();

@@ -48,7 +48,9 @@ export interface SendKnockOptions {
 
 /** What became of one destination. */
 export interface SentKnock {
+  /** Canonical IPv4 or IPv6 address. */
   readonly ip: string;
+  /** UDP port. */
   readonly port: number;
   /** null if not even a counter could be had. */
   readonly counter: bigint | null;
@@ -58,7 +60,9 @@ export interface SentKnock {
 
 /** What `sendKnock` did. That a datagram went out says nothing about its arrival. */
 export interface SendReport {
+  /** Name of the command that was asked for. */
   readonly command: string;
+  /** One for each address of the server that was knocked on. */
   readonly destinations: readonly SentKnock[];
   /** What the user should know, such as a counter far ahead of the clock. */
   readonly warnings: readonly string[];

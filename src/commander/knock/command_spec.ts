@@ -28,7 +28,8 @@ export interface CommandSpec {
   readonly lease: LeaseTerms | null;
 }
 
-const FIELDS = [
+/** Of a command that is a table. */
+export const COMMAND_FIELDS = [
   "cmd",
   "timeout_sec",
   "undo",
@@ -80,7 +81,7 @@ function parseCommand(source: TomlSource, commands: TomlFields, name: string, ha
   const fields = typeof value === "string"
     ? new TomlFields(source, ["commands", name], { cmd: value })
     : requireTable(commands, name, "shell text or a table with cmd");
-  fields.requireKnown(FIELDS);
+  fields.requireKnown(COMMAND_FIELDS);
   return { name, hash, cmd: shellText(fields, "cmd"), ...limits(fields), lease: parseLease(fields) };
 }
 

@@ -55,6 +55,13 @@ async function readTrusted(path: string, self: number): Promise<Uint8Array> {
         hint: "create it with a [commands] table, or name another file with --commands",
       });
     }
-    throw new Failure(`could not read ${path}`, { cause: error });
+    throw new Failure(`could not read ${path}`, {
+      cause: error,
+      hint: error instanceof Deno.errors.NotCapable
+        ? "name it by its own path: what is opened by way of a symbolic link, the runtime holds for another file"
+        : error instanceof Deno.errors.PermissionDenied
+        ? "run the commander as root, whose file it is; or chown it to the commander's user"
+        : undefined,
+    });
   }
 }

@@ -1,32 +1,21 @@
 /** config.toml as the commander reads it; the server reads the same file. */
 import { unknownKeyWarnings } from "../../system/config_keys.ts";
-import {
-  COMMANDS_FILE_NAME,
-  type ConfigPaths,
-  readCommanderStateDir,
-  readConfigPaths,
-} from "../../system/config_paths.ts";
-import { absolutePath, folderOf, joinPath, nameOf } from "../../system/path.ts";
-import type { PermissionSet } from "../../system/permissions.ts";
+import { absolutePath } from "../../system/path.ts";
 import { TomlFields } from "../../system/toml_fields.ts";
 import { readTomlFile } from "../../system/toml_file.ts";
-import { ACCOUNT_FILES, type Accounts, readAccounts } from "./accounts.ts";
+import { type Accounts, readAccounts } from "./accounts.ts";
 import type { CommandSpec } from "./command_spec.ts";
 import { readCommandsFile } from "./commands_file.ts";
 import { ownUid } from "./ownership.ts";
-import { SHELL } from "./shell.ts";
+import { type CommanderPaths, readCommanderPaths } from "./paths.ts";
 
-/** Everything the commander runs by. All paths are absolute; the lock lies in the folder of the socket. */
-export interface CommanderConfig extends ConfigPaths {
-  readonly commandsPath: string;
+/** Everything the commander runs by. The lock lies in the folder of the socket. */
+export interface CommanderConfig extends CommanderPaths {
   readonly commands: readonly CommandSpec[];
-  /** Where the socket is bound before it is renamed to `socketPath`: the path of the net permission. */
-  readonly bindPath: string;
   /** Owner of the socket; null leaves it to this process. */
   readonly socketUid: number | null;
   readonly socketGid: number | null;
   readonly allowNonRoutableIps: boolean;
-  readonly stateDir: string;
   readonly maxLeases: number;
   /** The user this process runs as, and its home folder. */
   readonly ownUid: number;
@@ -35,9 +24,8 @@ export interface CommanderConfig extends ConfigPaths {
   readonly warnings: readonly string[];
 }
 
-const BIND_FOLDER = ".commander";
 const DEFAULT_ACCOUNTS = ["postern", "ruroco"] as const;
-const DEFAULT_MAX_LEASES = 1024;
+export const DEFAULT_MAX_LEASES = 1024;
 const MAX_LEASES_RANGE = { min: 1, max: 65_536 };
 
 /**
@@ -52,43 +40,20 @@ export async function loadCommanderConfig(
 ): Promise<CommanderConfig> {
   const source = await readTomlFile(absolutePath(configPath));
   const fields = new TomlFields(source);
-  const paths = readConfigPaths(source);
+  const paths = readCommanderPaths(source, commandsPath);
   const accounts = await readAccounts();
   const self = await ownUid();
-  const resolvedCommandsPath = absolutePath(
-    commandsPath ?? joinPath(folderOf(source.path), COMMANDS_FILE_NAME),
-  );
-  const file = await readCommandsFile(resolvedCommandsPath, self);
+  const file = await readCommandsFile(paths.commandsPath, self);
   return {
     ...paths,
-    commandsPath: resolvedCommandsPath,
     commands: file.commands,
-    bindPath: joinPath(paths.socketDir, BIND_FOLDER, nameOf(paths.socketPath)),
     socketUid: readAccount(fields, "socket_user", accounts),
     socketGid: readAccount(fields, "socket_group", accounts),
     allowNonRoutableIps: fields.flag("allow_non_routable_ips") ?? false,
-    stateDir: readCommanderStateDir(fields, paths.configDir),
     maxLeases: fields.count("max_leases", MAX_LEASES_RANGE) ?? DEFAULT_MAX_LEASES,
     ownUid: self,
     home: accounts.homes.get(self) ?? "/",
     warnings: [...unknownKeyWarnings(source), ...file.warnings],
-  };
-}
-
-/**
- * Exactly what the commander process needs.
- *
- * - net: the place where its socket is bound, nothing else; even that is given back once it is bound.
- * - read and write: the folder of the socket and the lock, and its own state; read alone: the two config files and
- *   the names of users and groups.
- * - run: the shell.
- */
-export function commanderPermissions(config: CommanderConfig): PermissionSet {
-  return {
-    net: [`unix:${config.bindPath}`],
-    read: [config.configPath, config.commandsPath, ...ACCOUNT_FILES, config.socketDir, config.stateDir],
-    write: [config.socketDir, config.stateDir],
-    run: [SHELL],
   };
 }
 

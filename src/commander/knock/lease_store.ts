@@ -1,12 +1,8 @@
 import { type Clock, systemClock } from "../../system/clock.ts";
-import {
-  type FileLayer,
-  removeStaleTemporaries,
-  systemFiles,
-  writeFileDurably,
-} from "../../system/durable_file.ts";
+import { type FileLayer, systemFiles, writeFileDurably } from "../../system/durable_file.ts";
 import { type Lease, Leases } from "./leases.ts";
-import { formatLeasesFile, leasesPath, prepareStateDir, readBootId, readLeasesFile } from "./leases_file.ts";
+import { formatLeasesFile, prepareStateDir, readBootId, readLeasesFile } from "./leases_file.ts";
+import { leasesPath } from "./paths.ts";
 
 export interface LeaseStoreOptions {
   readonly stateDir: string;
@@ -56,7 +52,6 @@ export class LeaseStore {
     if (needed) await prepareStateDir(stateDir, ownUid);
     const file = await readLeasesFile(stateDir, ownUid);
     const path = leasesPath(stateDir);
-    if (needed) await removeStaleTemporaries(path);
     const bootId = options.bootId ?? await readBootId();
     const isSameBoot = file === undefined || file.bootId === bootId;
     const initial = (file?.leases ?? []).map((lease): Lease => {
@@ -124,7 +119,7 @@ export class LeaseStore {
       const revert = apply();
       try {
         const text = formatLeasesFile({ bootId: this.#bootId, leases: this.leases.all() });
-        await writeFileDurably(this.#path, encoder.encode(text), { files: this.#files });
+        await writeFileDurably(this.#path, encoder.encode(text), { files: this.#files, soleWriter: true });
       } catch (error) {
         revert();
         throw error;

@@ -5,11 +5,10 @@ import { Failure } from "../../system/failure.ts";
 import { type Lease, leaseKey } from "./leases.ts";
 import type { Ownership } from "./ownership.ts";
 import { folderOwnership, ownershipOf, requireOwnWriters } from "./ownership.ts";
+import { leasesPath } from "./paths.ts";
 import { askShell } from "./shell.ts";
 
-const LEASES_NAME = "leases.json";
 const VERSION = 1;
-const STATE_MODE = 0o700;
 
 const wholeNumber = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const leaseSchema = v.strictObject({
@@ -45,10 +44,6 @@ export interface LeasesFile {
   readonly leases: readonly Lease[];
 }
 
-export function leasesPath(stateDir: string): string {
-  return `${stateDir}/${LEASES_NAME}`;
-}
-
 /**
  * Reads the leases of an earlier commander. Whoever can write this file has root run what he likes, so it, its folder
  * and the folder above must be ours alone.
@@ -73,25 +68,35 @@ export async function readLeasesFile(stateDir: string, self: number): Promise<Le
   return parseLeasesFile(path, text);
 }
 
+// Prints why it could not. The new entry must survive a power cut as the leases in it do.
+const MAKE_FOLDER = `mkdir -m 0700 -- "$1" 2>&1 && { sync -- "$2" || :; }; exit 0`;
+
 /**
- * Makes the state folder if it is missing.
+ * Makes the state folder if it is missing; by the shell, because the runtime would want the permission to write all
+ * of it, and only the leases are written there.
  *
  * @throws {Failure} when others may write it or the folder above
  */
 export async function prepareStateDir(stateDir: string, self: number): Promise<void> {
-  try {
-    await Deno.mkdir(stateDir, { mode: STATE_MODE });
-    // The new entry must survive a power cut as the leases in it do. The folder above is not ours to open.
-    await askShell('sync -- "$1"', parentOf(stateDir)).catch(() => {});
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AlreadyExists)) {
-      throw new Failure(`could not create the commander's state folder ${stateDir}`, {
-        cause: error,
+  if (!await isThere(stateDir)) {
+    const problem = await askShell(MAKE_FOLDER, stateDir, parentOf(stateDir));
+    if (problem !== "") {
+      throw new Failure(`could not create the commander's state folder ${stateDir}: ${problem}`, {
         hint: "create its parent, or set commander_state_dir in config.toml",
       });
     }
   }
   await requireOwnStateDir(stateDir, self);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new Failure(`could not look at ${path}`, { cause: error });
+  }
 }
 
 /** @throws {Failure} naming `path` and what to do; the content is shell text and is not quoted */

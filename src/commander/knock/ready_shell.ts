@@ -12,7 +12,8 @@
  * sees the end of its input, and is gone, as soon as the commander is, however that ended.
  */
 import type { IpAddress } from "../../protocol/knock/address.ts";
-import { cleanEnvironment, SHELL } from "./shell.ts";
+import { SHELL } from "./shell_path.ts";
+import { cleanEnvironment } from "./shell.ts";
 import { randomRunId, RUN_ID_VARIABLE } from "./survivors.ts";
 
 /** Long enough to stay out of the way of the command that was just started. */

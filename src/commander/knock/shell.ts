@@ -4,9 +4,7 @@
  * read permission on all it holds.
  */
 import { Failure } from "../../system/failure.ts";
-
-/** The only program in the commander's run permission; the check is on this very spelling. */
-export const SHELL = "/bin/sh";
+import { SHELL } from "./shell_path.ts";
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

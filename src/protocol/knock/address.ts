@@ -5,10 +5,11 @@
  * peer as `::ffff:a.b.c.d` and the wire stores every IPv4 address so. Two spellings would let a rule, a rate or
  * a lease made for the one be passed by with the other.
  */
-declare const ipBrand: unique symbol;
-
-/** An address in its only accepted spelling: dotted IPv4, or IPv6 as RFC 5952 writes it. From {@link parseIp}. */
-export type IpAddress = string & { readonly [ipBrand]: true };
+/**
+ * An address in its only accepted spelling: dotted IPv4, or IPv6 as RFC 5952 writes it. From {@link parseIp}. The
+ * brand exists for the compiler alone.
+ */
+export type IpAddress = string & { readonly ipAddressBrand: true };
 
 /** Bytes of an address on the wire, whatever its family. */
 export const IP_BYTES = 16;
@@ -23,6 +24,7 @@ const QUOTED_CHARS = 60;
 
 /** A text that is not one IPv4 or IPv6 address. */
 export class AddressError extends Error {
+  /** What the error is called when it is printed. */
   override name = "AddressError";
 }
 

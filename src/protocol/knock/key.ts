@@ -18,14 +18,17 @@ export const KEY_BYTES = KEY_ID_BYTES + SECRET_BYTES;
 /** Characters of a key's text. */
 export const KEY_TEXT_CHARS = Math.ceil(KEY_BYTES / 3) * 4;
 
-/** A shared key: `id` is a u64, `secret` has 32 bytes. */
+/** A shared key. */
 export interface Key {
+  /** By which the server finds it; a u64, in clear in every packet. */
   readonly id: bigint;
+  /** 32 bytes. */
   readonly secret: Uint8Array;
 }
 
 /** A text or value that is no key. Its message never holds any part of what was found. */
 export class KeyError extends Error {
+  /** What the error is called when it is printed. */
   override name = "KeyError";
 }
 

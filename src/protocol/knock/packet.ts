@@ -49,9 +49,11 @@ const CIPHERTEXT_OFFSET = TAG_OFFSET + TAG_BYTES;
 const U64_BITS = 64;
 const NO_SOURCE = "::"; // 16 zero bytes, which the wire reads as "no source address"
 
-/** What a knock says. `commandHash` is a u64, `counter` a u128. */
+/** What a knock says. */
 export interface KnockFields {
+  /** Of the command's name, a u64; from `commandHash`. */
   readonly commandHash: bigint;
+  /** Above every counter used with this key before, a u128; Postern's client takes nanoseconds since 1970. */
   readonly counter: bigint;
   /** Whether the server shall refuse the packet unless `sourceIp` is the address it came from. */
   readonly strict: boolean;
@@ -66,9 +68,12 @@ export type PacketRefusal = "length" | "key_id" | "authentication" | "version";
 
 /** Bytes that are no packet under the given key. */
 export class PacketError extends Error {
+  /** What the error is called when it is printed. */
   override name = "PacketError";
+  /** What was found wrong first. */
   readonly refusal: PacketRefusal;
 
+  /** Makes one; the message holds no part of the packet. */
   constructor(refusal: PacketRefusal, message: string) {
     super(message);
     this.refusal = refusal;

@@ -12,12 +12,10 @@ import {
   readPath,
 } from "../../system/config_paths.ts";
 import { absolutePath, isWithin, joinPath } from "../../system/path.ts";
-import { hasPermission } from "../../system/permissions.ts";
 import { type CountRange, TomlFields } from "../../system/toml_fields.ts";
 import { readTomlFile, type TomlSource } from "../../system/toml_file.ts";
 import { readGrants, SECONDS_RANGE } from "./grants.ts";
 import type { KeyGrant } from "./grants.ts";
-import { listKeyPaths } from "./keys.ts";
 import { LISTEN_ADDRESS_FORMS, parseListenAddress } from "./listen_address.ts";
 import type { ListenAddress } from "./listen_address.ts";
 
@@ -28,14 +26,12 @@ export interface ServerConfig extends ConfigPaths {
   /** Destination addresses accepted in a packet; empty accepts none. */
   readonly ips: ReadonlySet<IpAddress>;
   readonly address: ListenAddress;
-  /** Folder of the floors file and the server's lock: the one folder that must be writable. */
+  /** Folder of the floors file and the server's lock. */
   readonly blocklistDir: string;
   readonly floorsPath: string;
   readonly lockPath: string;
   /** The commander's, which the server must not touch. */
   readonly commanderStateDir: string;
-  /** The key files that were there when the file was read: what the sandbox keeps the server from changing. */
-  readonly keyPaths: readonly string[];
   /** null: no status file. */
   readonly statusPath: string | null;
   /** From one peer address with one key. */
@@ -56,7 +52,7 @@ const DEFAULT_ADDRESS = "[::]:34020";
 const DEFAULT_REQUESTS_PER_SECOND = 2;
 const DEFAULT_REQUESTS_PER_SECOND_GLOBAL = 100;
 /** Covers the disagreement of two clocks, not the age of a packet. */
-const DEFAULT_CLOCK_SKEW_SECONDS = 3600;
+export const DEFAULT_CLOCK_SKEW_SECONDS = 3600;
 const DEFAULT_PACKET_AGE_SECONDS = 0;
 const REQUESTS_RANGE: CountRange = { min: 0, max: 1_000_000 };
 
@@ -68,19 +64,11 @@ const IPS_FORMS = 'a list of IPv4 and IPv6 addresses, such as ["192.0.2.1", "200
  * @throws {Failure} naming file, line and key, what was found and what is accepted
  */
 export async function loadServerConfig(path: string): Promise<ServerConfig> {
-  const source = await readTomlFile(absolutePath(path));
-  const { configDir } = readConfigPaths(source);
-  // Not without the permission, which would prompt on a terminal: whoever lacks it is told so before anything starts.
-  const mayList = hasPermission({ name: "read", path: configDir });
-  return parseServerConfig(source, mayList ? await listKeyPaths(configDir) : []);
+  return parseServerConfig(await readTomlFile(absolutePath(path)));
 }
 
-/**
- * The same for a file that has been read.
- *
- * @param keyPaths for `keyPaths`
- */
-export function parseServerConfig(source: TomlSource, keyPaths: readonly string[] = []): ServerConfig {
+/** The same for a file that has been read. */
+export function parseServerConfig(source: TomlSource): ServerConfig {
   requireKnownTables(source);
   const table = new TomlFields(source);
   const paths = readConfigPaths(source);
@@ -95,7 +83,6 @@ export function parseServerConfig(source: TomlSource, keyPaths: readonly string[
     floorsPath: joinPath(blocklistDir, "blocklist.msgpck"),
     lockPath: joinPath(blocklistDir, "postern-server.lock"),
     commanderStateDir: readStateDir(table, paths, blocklistDir),
-    keyPaths,
     statusPath: readPath(table, "status_file") ?? null,
     maxRequestsPerSecond: table.count("max_requests_per_second", REQUESTS_RANGE) ??
       DEFAULT_REQUESTS_PER_SECOND,

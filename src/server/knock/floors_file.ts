@@ -104,7 +104,9 @@ export class FloorsFile {
     batch.generation = this.floors.generation;
     this.#writes++;
     try {
-      await writeFileDurably(this.#path, encodeFloors(this.floors.snapshot()), { files: this.#files });
+      const bytes = encodeFloors(this.floors.snapshot());
+      // One batch after the other, and the server holds the lock of the folder.
+      await writeFileDurably(this.#path, bytes, { files: this.#files, soleWriter: true });
       this.#durableGeneration = batch.generation;
       batch.resolve();
     } catch (error) {

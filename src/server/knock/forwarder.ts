@@ -125,6 +125,7 @@ export class Forwarder {
         socket: this.#options.socketPath,
         error: describeError(error),
         suppressed,
+        ...(isNobodyThere(error) ? { hint: "is postern commander running?" } : {}),
       });
     }
   }
@@ -168,6 +169,10 @@ export class Forwarder {
       work.catch(() => {});
     }
   }
+}
+
+function isNobodyThere(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.ConnectionRefused;
 }
 
 async function writeAll(connection: ForwardConnection, bytes: Uint8Array): Promise<void> {

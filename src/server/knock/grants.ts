@@ -24,7 +24,8 @@ export const OPEN_GRANT: KeyGrant = {
   disabled: false,
 };
 
-const GRANT_FIELDS = ["allow", "max_packet_age_seconds", "not_after", "disabled"];
+/** Of a `[keys.<stem>]` table. */
+export const GRANT_FIELDS = ["allow", "max_packet_age_seconds", "not_after", "disabled"];
 const ALLOW_FORMS = 'a list of command names or hashes, such as ["open_ssh", "#9b93083959d8550a"]';
 const NOT_AFTER_FORMS = "a date and time with a zone and without quotes, such as 2027-01-31T18:00:00Z";
 /** Up to a century: enough for any wish, far from the limits of the arithmetic in nanoseconds. */

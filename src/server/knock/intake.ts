@@ -9,7 +9,9 @@
  *                                +--> forwarder, count, log
  * ```
  *
- * Nothing a stranger sends is logged but his address, and of each reason five lines at once and one in ten seconds.
+ * Nothing a stranger sends is logged but his address; of what is authentic, also who and by which values. Of each reason
+ * five lines at once and one in ten seconds. Reason and peer come first in a line, before anything that somebody chose:
+ * fail2ban reads them there.
  */
 import { tryParseIp } from "../../protocol/knock/address.ts";
 import { formatCommandHash } from "../../protocol/knock/command_hash.ts";
@@ -69,7 +71,7 @@ export class Intake {
   }
 
   take(verdict: Verdict): void {
-    if (verdict.kind === "refused") this.#refuse(verdict.reason, verdict.peer);
+    if (verdict.kind === "refused") this.#refuse(verdict.reason, verdict.peer, verdict.facts);
     else if (verdict.kind === "held") this.#held++;
     else this.#takeSpent(verdict);
   }
@@ -119,7 +121,9 @@ export class Intake {
   }
 
   #refuseSpent(reason: RefusalReason, spent: Spent, more: LogFields = {}): void {
-    this.#refuse(reason, spent.peer, { ...describeSpent(spent), ...more });
+    // Facts are of the judge's refusal, which a failure after it may have taken the place of.
+    const facts = reason === spent.refusal ? spent.facts : {};
+    this.#refuse(reason, spent.peer, { ...describeSpent(spent), ...facts, ...more });
   }
 
   #refuse(reason: RefusalReason, peer: string, more?: LogFields): void {

@@ -15,15 +15,17 @@
  */
 import { parseIp, tryParseIp } from "../../protocol/knock/address.ts";
 import type { IpAddress } from "../../protocol/knock/address.ts";
+import { formatCommandHash } from "../../protocol/knock/command_hash.ts";
 import { DecryptBudget } from "../../protocol/knock/decrypt_budget.ts";
 import type { ForwardMessage } from "../../protocol/knock/forward_message.ts";
 import type { Key } from "../../protocol/knock/key.ts";
 import { decodePacket, PACKET_BYTES, PacketError } from "../../protocol/knock/packet.ts";
 import type { KnockFields } from "../../protocol/knock/packet.ts";
 import { RequestRates } from "../../protocol/knock/rates.ts";
-import type { RateLimits } from "../../protocol/knock/rates.ts";
+import type { RateLimits, RateRefusal } from "../../protocol/knock/rates.ts";
 import type { ReplayFloors } from "../../protocol/knock/replay.ts";
 import type { Clock } from "../../system/clock.ts";
+import { type RefusalFacts, shortList } from "./refusal_facts.ts";
 import type { SpentReason, UnspentReason } from "./refusal.ts";
 
 /** One key in force, with what it may do. */
@@ -51,6 +53,8 @@ export interface Refused {
   readonly kind: "refused";
   readonly reason: UnspentReason;
   readonly peer: string;
+  /** Only of what is authentic; of a stranger's packet nobody is told more than the reason. */
+  readonly facts?: RefusalFacts;
 }
 
 /** Kept for the next draw: see `drawHeld`. */
@@ -67,6 +71,8 @@ export interface Spent {
   readonly message: ForwardMessage;
   readonly counter: bigint;
   readonly peer: IpAddress;
+  /** What a refusal was decided by. */
+  readonly facts?: RefusalFacts;
 }
 
 export type Verdict = Refused | Held | Spent;
@@ -87,6 +93,7 @@ interface HeldPacket {
 }
 
 const HELD: Held = { kind: "held" };
+const NS_PER_SECOND = 1_000_000_000n;
 /** Where a peer is counted whose address cannot be read: among the strangers, and never forwarded. */
 const UNREADABLE_PEER = parseIp("::");
 
@@ -189,24 +196,48 @@ export class Judge {
       fields = decodePacket(known.key, packet);
     } catch (error) {
       if (!(error instanceof PacketError)) throw error;
-      return { kind: "refused", reason: error.refusal === "key_id" ? "unknown_key" : error.refusal, peer };
+      const reason = error.refusal === "key_id" ? "unknown_key" : error.refusal;
+      // The version is looked at behind the tag.
+      if (reason !== "version") return { kind: "refused", reason, peer };
+      return { kind: "refused", reason, peer, facts: { key: known.stem, error: error.message } };
     }
-    const reason = this.#unspentReason(known, fields, peerIp);
-    if (reason !== null) return { kind: "refused", reason, peer };
+    const problem = this.#unspentProblem(known, fields, peerIp);
+    if (problem !== null) {
+      const [reason, values] = problem;
+      return { kind: "refused", reason, peer, facts: { ...packetFacts(known, fields), ...values } };
+    }
     // Part of the source check: whoever cannot be named can neither be compared with nor forwarded.
-    if (peerIp === null) return { kind: "refused", reason: "source", peer };
+    if (peerIp === null) {
+      return { kind: "refused", reason: "source", peer, facts: packetFacts(known, fields) };
+    }
     return this.#spend(known, fields, peerIp);
   }
 
-  #unspentReason(known: JudgeKey, fields: KnockFields, peer: IpAddress | null): UnspentReason | null {
-    const verdict = this.#floors.check(known.key.id, fields.counter);
-    if (verdict !== "fresh") return verdict;
-    const nowNs = this.#clock.wallNs();
-    if (fields.counter > nowNs + this.#policy.maxClockSkewNs) return "beyond_skew";
-    if (known.maxPacketAgeNs > 0n && fields.counter < nowNs - known.maxPacketAgeNs) return "too_old";
-    if (!this.#policy.ips.has(fields.destinationIp)) return "destination";
+  /** What keeps the packet from being spent, with what was found and what is accepted. */
+  #unspentProblem(
+    known: JudgeKey,
+    fields: KnockFields,
+    peer: IpAddress | null,
+  ): [UnspentReason, RefusalFacts] | null {
+    const { counter, destinationIp, sourceIp } = fields;
+    const verdict = this.#floors.check(known.key.id, counter);
+    if (verdict === "no_floor") return [verdict, {}];
+    if (verdict === "replayed") return [verdict, { floor: this.#floors.get(known.key.id) ?? 0n }];
+    const aheadNs = counter - this.#clock.wallNs();
+    const { maxClockSkewNs, ips } = this.#policy;
+    if (aheadNs > maxClockSkewNs) {
+      return ["beyond_skew", {
+        skew_seconds: inSeconds(aheadNs),
+        max_skew_seconds: inSeconds(maxClockSkewNs),
+      }];
+    }
+    const { maxPacketAgeNs } = known;
+    if (maxPacketAgeNs > 0n && -aheadNs > maxPacketAgeNs) {
+      return ["too_old", { age_seconds: inSeconds(-aheadNs), max_age_seconds: inSeconds(maxPacketAgeNs) }];
+    }
+    if (!ips.has(destinationIp)) return ["destination", { destination: destinationIp, ips: shortList(ips) }];
     // A strict packet without a source address names none to compare with, and passes as in ruroco.
-    if (fields.strict && fields.sourceIp !== null && fields.sourceIp !== peer) return "source";
+    if (fields.strict && sourceIp !== null && sourceIp !== peer) return ["source", { source: sourceIp }];
     return null;
   }
 
@@ -214,14 +245,52 @@ export class Judge {
     const nowMs = this.#clock.monotonicMs();
     this.#floors.raise(known.key.id, fields.counter);
     this.#budget.authenticated(known.key.id, peer, nowMs);
-    const allowed = known.allow === null || known.allow.has(fields.commandHash);
+    const refusal = this.#spentRefusal(known, fields.commandHash, peer, nowMs);
     return {
       kind: "spent",
-      refusal: allowed ? this.#rates.admit(peer, known.key.id, nowMs) : "command_not_allowed",
+      refusal,
       key: known.stem,
       message: { commandHash: fields.commandHash, ip: fields.sourceIp ?? peer },
       counter: fields.counter,
       peer,
+      ...(refusal === null ? {} : { facts: this.#spentFacts(refusal, known) }),
     };
   }
+
+  #spentRefusal(
+    known: JudgeKey,
+    commandHash: bigint,
+    peer: IpAddress,
+    nowMs: number,
+  ): "command_not_allowed" | RateRefusal | null {
+    if (known.allow !== null && !known.allow.has(commandHash)) return "command_not_allowed";
+    return this.#rates.admit(peer, known.key.id, nowMs);
+  }
+
+  #spentFacts(refusal: "command_not_allowed" | RateRefusal, known: JudgeKey): RefusalFacts {
+    const { perPeer, perKey, global } = this.#policy.rates;
+    switch (refusal) {
+      case "command_not_allowed":
+        return { allowed: shortList([...known.allow ?? []].map((hash) => `#${formatCommandHash(hash)}`)) };
+      case "peer_rate":
+        return { max_per_second: perPeer };
+      case "key_rate":
+        return { max_per_second: perKey };
+      case "global_rate":
+        return { max_per_second: global };
+    }
+  }
+}
+
+function packetFacts(known: JudgeKey, fields: KnockFields): RefusalFacts {
+  return {
+    key: known.stem,
+    command: `#${formatCommandHash(fields.commandHash)}`,
+    counter: fields.counter,
+  };
+}
+
+/** Whole seconds, towards zero. */
+function inSeconds(ns: bigint): number {
+  return Number(ns / NS_PER_SECOND);
 }

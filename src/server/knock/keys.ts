@@ -3,6 +3,7 @@ import { KEY_TEXT_CHARS, KeyError, parseKey } from "../../protocol/knock/key.ts"
 import type { Key } from "../../protocol/knock/key.ts";
 import { describeError, Failure } from "../../system/failure.ts";
 import { joinPath } from "../../system/path.ts";
+import { SERVER_USER } from "./config.ts";
 
 export interface KeyFile {
   /** File name without `.key`: the name of its `[keys.<stem>]` table, of log fields and status labels. */
@@ -49,7 +50,10 @@ export async function readKeyFolder(folder: string): Promise<KeyFolder> {
       warnings.push(...openToAllWarning(path, info.mode));
     } catch (error) {
       problems.push(
-        new Failure(`cannot use key file ${path}: ${describeError(error)}`, { hint: GEN_HINT, cause: error }),
+        new Failure(`cannot use key file ${path}: ${describeError(error)}`, {
+          hint: hintFor(path, error),
+          cause: error,
+        }),
       );
       // A dangling link or another text is a key that is gone; any other failure leaves open what the file holds.
       const gone = error instanceof KeyError || error instanceof Deno.errors.NotFound;
@@ -70,14 +74,9 @@ export async function readKeyFolder(folder: string): Promise<KeyFolder> {
   return { keys, problems, unreadableStems, warnings };
 }
 
-/** Paths of the folder's key files, whatever they hold; none if it cannot be read. */
-export async function listKeyPaths(folder: string): Promise<string[]> {
-  try {
-    return (await listStems(folder)).map((stem) => joinPath(folder, stem + SUFFIX));
-  } catch (error) {
-    if (error instanceof Failure) return [];
-    throw error;
-  }
+function hintFor(path: string, error: unknown): string {
+  if (!(error instanceof Deno.errors.PermissionDenied)) return GEN_HINT;
+  return `let the server's user read it: chown root:${SERVER_USER} ${path} && chmod 640 ${path}`;
 }
 
 async function listStems(folder: string): Promise<string[]> {

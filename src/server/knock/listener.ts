@@ -39,13 +39,19 @@ export function bindSocket(address: ListenAddress): Deno.DatagramConn {
   } catch (error) {
     throw new Failure(`cannot listen on UDP ${formatListenAddress(address)}`, {
       cause: error,
-      hint: hintFor(error),
+      hint: hintFor(error, address),
     });
   }
 }
 
-function hintFor(error: unknown): string | undefined {
-  if (error instanceof Deno.errors.AddrInUse) return "see who listens there with: ss -ulpn";
+function hintFor(error: unknown, { ip, port }: ListenAddress): string | undefined {
+  if (error instanceof Deno.errors.AddrInUse) {
+    return `another program has the port; see which one with: ss -ulpn 'sport = :${port}'`;
+  }
+  if (error instanceof Deno.errors.AddrNotAvailable) {
+    return `${ip} is no address of this machine: address = "[::]:${port}" takes all of them; a public address behind ` +
+      "NAT belongs into ips";
+  }
   if (error instanceof Deno.errors.PermissionDenied) {
     return "a port below 1024 needs the capability CAP_NET_BIND_SERVICE";
   }

@@ -9,8 +9,6 @@ import { KnockServer } from "./server.ts";
 import type { ServerParts } from "./server.ts";
 import { checkServer } from "./startup.ts";
 
-export { serverPermissions } from "./permissions.ts";
-
 export interface ServerOptions {
   readonly logFormat: LogFormat;
   /** Overrides the configuration's `status_file`. */

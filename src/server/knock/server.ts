@@ -3,7 +3,6 @@
  *
  *   listener -> judge -> intake -> floors file -> forwarder -> (commander)
  */
-import { removeStaleTemporaries } from "../../system/durable_file.ts";
 import type { Clock } from "../../system/clock.ts";
 import { Failure } from "../../system/failure.ts";
 import { acquireLock } from "../../system/lock.ts";
@@ -18,7 +17,7 @@ import { Judge } from "./judge.ts";
 import type { JudgePolicy } from "./judge.ts";
 import { bindSocket, Listener } from "./listener.ts";
 import { reload } from "./reload.ts";
-import { readPolicy, warnOfFloorsAhead } from "./startup.ts";
+import { readPolicy, warnOfFloorsAhead, warnOfRoot } from "./startup.ts";
 import type { ReloadStatus, StatusSnapshot } from "./status.ts";
 import { StatusWriter } from "./status_writer.ts";
 
@@ -122,13 +121,10 @@ export class KnockServer {
         ...(parts.signal === undefined ? {} : { signal: parts.signal }),
       }),
     );
-    await removeStaleTemporaries(config.floorsPath);
-    const statusPath = parts.statusPath ?? config.statusPath;
-    // Nobody's start fails for a status; that its folder is away is logged with the first write.
-    if (statusPath !== null) await removeStaleTemporaries(statusPath).catch(() => {});
     const floorsFile = await FloorsFile.load(config.floorsPath);
     await seedFirstFloors(floorsFile, policy.keys, clock);
     warnOfFloorsAhead(policy, floorsFile, log, clock);
+    await warnOfRoot(config.floorsPath, log);
     const socket = bindSocket(config.address);
     const server = new KnockServer(config, parts, policy, floorsFile, socket, lock);
     held.move();

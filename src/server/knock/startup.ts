@@ -8,6 +8,7 @@ import { FloorsFile } from "./floors_file.ts";
 import type { JudgePolicy } from "./judge.ts";
 import { readKeyFolder } from "./keys.ts";
 import { buildPolicy, idleKeyWarnings } from "./policy.ts";
+import { lookAtStateFolder } from "./state_folder.ts";
 
 const NS_PER_SECOND = 1_000_000_000n;
 
@@ -18,12 +19,16 @@ const NS_PER_SECOND = 1_000_000_000n;
  */
 export async function checkServer(
   config: ServerConfig,
-  parts: { readonly log: Log; readonly clock: Clock },
+  parts: { readonly log: Log; readonly clock: Clock; readonly statusPath?: string },
 ): Promise<void> {
   const { log, clock } = parts;
   for (const warning of config.warnings) log.warn(warning);
   const policy = await readPolicy(config, log, clock);
-  requireCredibleClock(await FloorsFile.load(config.floorsPath), policy.keys, clock);
+  const { warnings } = await lookAtStateFolder(config, parts.statusPath ?? config.statusPath);
+  for (const warning of warnings) log.warn(warning);
+  const floorsFile = await FloorsFile.load(config.floorsPath);
+  requireCredibleClock(floorsFile, policy.keys, clock);
+  warnOfFloorsAhead(policy, floorsFile, log, clock);
   log.info("configuration is good", { config: config.configPath, keys: policy.keys.length });
 }
 
@@ -37,6 +42,15 @@ export async function readPolicy(config: ServerConfig, log: Log, clock: Clock): 
   for (const warning of folder.warnings) log.warn(warning);
   for (const warning of idleKeyWarnings(config, folder.keys, clock.wallMs())) log.warn(warning);
   return policy;
+}
+
+/**
+ * A server needs no rights of root, and whoever finds a way into one that has them owns the machine. Told by the owner of
+ * the file that this process has just written, since asking who it is would take a permission.
+ */
+export async function warnOfRoot(floorsPath: string, log: Log): Promise<void> {
+  if ((await Deno.stat(floorsPath)).uid !== 0) return;
+  log.warn("the server runs as root, and needs no rights of root: run it as the user postern");
 }
 
 /** A floor in the future, left by a clock that was once wrong, refuses every packet until the clock is there. */

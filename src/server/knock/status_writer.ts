@@ -44,7 +44,7 @@ export class StatusWriter {
   async #write(): Promise<void> {
     try {
       const text = renderStatus(this.#path, this.#snapshot());
-      await replaceFile(this.#path, new TextEncoder().encode(text), { mode: STATUS_MODE });
+      await replaceFile(this.#path, new TextEncoder().encode(text), { mode: STATUS_MODE, soleWriter: true });
     } catch (error) {
       const { log, suppressed } = this.#throttle.take("status", this.#clock.monotonicMs());
       if (log) {

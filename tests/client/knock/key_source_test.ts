@@ -88,7 +88,7 @@ Deno.test("readKey() reads a file, and warns of one that others may read", async
   await Deno.writeTextFile(keyFile, `${TEXT}\n`, { mode: 0o600 });
   const closed = await read({ keyFile });
   assert.deepEqual(closed, { key: KEY, notices: [] });
-  await Deno.chmod(keyFile, 0o640);
+  await Deno.chmod(keyFile, 0o644);
   const open = await read({ keyFile });
   assert.equal(open.notices.length, 1);
   assert.match(open.notices[0] ?? "", /chmod 600/);
@@ -97,4 +97,24 @@ Deno.test("readKey() reads a file, and warns of one that others may read", async
 Deno.test("readKey() refuses none and two sources", async () => {
   await assert.rejects(read({}), UsageFailure);
   await assert.rejects(read({ key: TEXT, keyFile: "user.key" }), UsageFailure);
+});
+
+const isRoot = Deno.build.os === "linux" && Deno.uid() === 0;
+
+Deno.test({
+  name: "readKey() does not have a server's copy closed to the server" +
+    (isRoot ? "" : " (ignored: needs root, whose file it must be)"),
+  ignore: !isRoot,
+  async fn(): Promise<void> {
+    using folder = new TempFolder();
+    const keyFile = `${folder.path}/user.key`;
+    await Deno.writeTextFile(keyFile, TEXT);
+    for (const [mode, count] of [[0o640, 0], [0o600, 0], [0o660, 1], [0o644, 1], [0o604, 1]] as const) {
+      await Deno.chmod(keyFile, mode);
+      assert.equal((await read({ keyFile })).notices.length, count, mode.toString(8));
+    }
+    await Deno.chown(keyFile, 1000, 1000);
+    await Deno.chmod(keyFile, 0o640);
+    assert.equal((await read({ keyFile })).notices.length, 1);
+  },
 });

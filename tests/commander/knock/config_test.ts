@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { parseAccounts } from "../../../src/commander/knock/accounts.ts";
-import { commanderPermissions, loadCommanderConfig } from "../../../src/commander/knock/config.ts";
+import { loadCommanderConfig } from "../../../src/commander/knock/config.ts";
 import { Failure } from "../../../src/system/failure.ts";
-import { permissionFlags } from "../../../src/system/permissions.ts";
 
 const LEAVE = 'socket_user = ""\nsocket_group = ""\n';
 
@@ -112,20 +111,6 @@ Deno.test("loadCommanderConfig() refuses ill-typed values, unknown accounts and 
     await refusal('socket_user = ""\nsocket_group = "nobody-of-this-name"'),
     'config.toml:2: socket_group: found "nobody-of-this-name", ' +
       'accepted is a name in /etc/group, a number, or "" to leave the group as it is',
-  );
-});
-
-Deno.test("commanderPermissions() asks for its socket, its folders and the shell, and nothing else", async () => {
-  await withConfig(
-    LEAVE + 'socket_dir = "/run/p"\ncommander_state_dir = "/var/lib/p"\n',
-    async (folder, path) => {
-      assert.deepEqual(permissionFlags(commanderPermissions(await loadCommanderConfig(path))), [
-        "--allow-net=unix:/run/p/.commander/ruroco.socket",
-        `--allow-read=${folder}/config.toml,${folder}/commands.toml,/etc/passwd,/etc/group,/run/p,/var/lib/p`,
-        "--allow-write=/run/p,/var/lib/p",
-        "--allow-run=/bin/sh",
-      ]);
-    },
   );
 });
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { Lease, Moment } from "../../../src/commander/knock/leases.ts";
 import { LeaseStore } from "../../../src/commander/knock/lease_store.ts";
-import { leasesPath, readLeasesFile } from "../../../src/commander/knock/leases_file.ts";
+import { readLeasesFile } from "../../../src/commander/knock/leases_file.ts";
+import { leasesPath } from "../../../src/commander/knock/paths.ts";
 import { parseIp } from "../../../src/protocol/knock/address.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { FaultyFiles, STEPS } from "../../system/faulty_files.ts";
@@ -155,12 +156,20 @@ Deno.test("LeaseStore.start() gives a lease its whole time, update() leaves it w
   assert.deepEqual(store.leases.due(bench.now).length, 1, "a failed renewal gives no time");
 });
 
-Deno.test("LeaseStore.open() makes nothing when no command needs it, and removes what a killed writer left", async () => {
+Deno.test("LeaseStore.open() makes nothing when no command needs it", async () => {
   await using bench = await Bench.create();
   assert.equal((await bench.open({ commands: [] })).leases.size, 0);
   await assert.rejects(Deno.stat(bench.stateDir), Deno.errors.NotFound);
   await bench.open();
-  await Deno.writeTextFile(`${bench.stateDir}/.leases.json.00.tmp`, "half");
-  await bench.open();
   assert.deepEqual([...Deno.readDirSync(bench.stateDir)], []);
+});
+
+Deno.test("LeaseStore writes over what a killed one left half-written", async () => {
+  await using bench = await Bench.create();
+  await bench.open();
+  await Deno.writeTextFile(`${bench.stateDir}/.leases.json.tmp`, "half");
+  const store = await bench.open();
+  await store.start(lease(1));
+  assert.deepEqual([...Deno.readDirSync(bench.stateDir)].map(({ name }) => name), ["leases.json"]);
+  assert.equal((await bench.open()).leases.size, 1);
 });

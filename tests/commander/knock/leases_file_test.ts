@@ -3,12 +3,12 @@ import fc from "fast-check";
 import type { Lease } from "../../../src/commander/knock/leases.ts";
 import {
   formatLeasesFile,
-  leasesPath,
   parseLeasesFile,
   prepareStateDir,
   readBootId,
   readLeasesFile,
 } from "../../../src/commander/knock/leases_file.ts";
+import { leasesPath } from "../../../src/commander/knock/paths.ts";
 import { parseIp } from "../../../src/protocol/knock/address.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { holds } from "../../property.ts";

@@ -3,10 +3,8 @@ import { commandHash } from "../../../src/protocol/knock/command_hash.ts";
 import { parseServerConfig } from "../../../src/server/knock/config.ts";
 import type { ServerConfig } from "../../../src/server/knock/config.ts";
 import { formatListenAddress, parseListenAddress } from "../../../src/server/knock/listen_address.ts";
-import { serverPermissions } from "../../../src/server/knock/permissions.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { parseTomlSource } from "../../../src/system/toml_file.ts";
-import { ServerFolder } from "./server_folder.ts";
 
 const PATH = "/etc/postern/config.toml";
 
@@ -37,7 +35,6 @@ Deno.test("parseServerConfig() fills everything but ips with the defaults of rur
     lockPath: "/etc/postern/postern-server.lock",
     socketPath: "/etc/postern/ruroco.socket",
     commanderStateDir: "/etc/postern/commander-state",
-    keyPaths: [],
     statusPath: null,
     maxRequestsPerSecond: 2,
     maxRequestsPerSecondGlobal: 100,
@@ -236,68 +233,4 @@ Deno.test("parseListenAddress() takes IP literals with a port and nothing else",
   ];
   refused.push("1.2.3.4:-1", "1.2.3.4:+1", "01.2.3.4:1", "[fe80::1%eth0]:80", "1.2.3.4:80 ", "1.2.3.4:0x50");
   for (const text of refused) assert.equal(parseListenAddress(text), null, text);
-});
-
-Deno.test("serverPermissions() is the listening address, the socket, and the folders it works on", () => {
-  const config = parse(`
-ips = []
-address = "[::]:80"
-blocklist_dir = "/var/lib/postern"
-socket_dir = "/run/postern"
-status_file = "/run/postern-status/knock.prom"
-`);
-  assert.deepEqual(serverPermissions(config), {
-    net: ["[::]:80", "unix:/run/postern/ruroco.socket"],
-    read: [PATH, "/etc/postern", "/var/lib/postern", "/run/postern/ruroco.socket", "/run/postern-status"],
-    write: ["/var/lib/postern", "/run/postern/ruroco.socket", "/run/postern-status"],
-    denyRead: ["/etc/postern/commands.toml", "/etc/postern/commander-state"],
-    denyWrite: ["/etc/postern/commands.toml", "/etc/postern/commander-state"],
-  });
-});
-
-Deno.test("serverPermissions() keeps configuration, keys and the commander's files from being written", () => {
-  const keyPaths = ["/etc/postern/a.key", "/etc/postern/b.key"];
-  const config = parseServerConfig(parseTomlSource(PATH, "ips = []"), keyPaths);
-  const { write, denyRead, denyWrite } = serverPermissions(config);
-  assert.deepEqual(write, ["/etc/postern", "/etc/postern/ruroco.socket"]);
-  assert.deepEqual(denyRead, ["/etc/postern/commands.toml", "/etc/postern/commander-state"]);
-  assert.deepEqual(denyWrite, [
-    "/etc/postern/commands.toml",
-    "/etc/postern/commander-state",
-    PATH,
-    ...keyPaths,
-  ]);
-});
-
-Deno.test("serverPermissions() denies the commander's state only where something grants it", () => {
-  const elsewhere = serverPermissions(parse(`ips = []\ncommander_state_dir = "/var/lib/commander"`));
-  assert.deepEqual(elsewhere.denyRead, ["/etc/postern/commands.toml"]);
-  const inStatusFolder = parse(
-    `ips = []\ncommander_state_dir = "/run/p/state"\nstatus_file = "/run/p/status"`,
-  );
-  assert.deepEqual(serverPermissions(inStatusFolder).denyWrite, [
-    "/etc/postern/commands.toml",
-    "/run/p/state",
-    PATH,
-  ]);
-});
-
-Deno.test("loadServerConfig() knows the key files that are there", async () => {
-  await using folder = await ServerFolder.make("ips = []");
-  for (const stem of ["b", "a"]) await folder.addKey(stem);
-  await folder.write("notes.txt", "");
-  assert.deepEqual((await folder.config()).keyPaths, [`${folder.path}/a.key`, `${folder.path}/b.key`]);
-  await folder.write("config.toml", `ips = []\nconfig_dir = "/nonexistent"`);
-  assert.deepEqual((await folder.config()).keyPaths, []);
-});
-
-Deno.test("serverPermissions() never lets the commands be read, wherever the keys lie", () => {
-  const config = parse(`ips = []\nconfig_dir = "/srv/keys"`);
-  assert.deepEqual(serverPermissions(config, { statusPath: "/tmp/s/status.json" }), {
-    net: ["[::]:34020", "unix:/srv/keys/ruroco.socket"],
-    read: [PATH, "/srv/keys", "/srv/keys/ruroco.socket", "/tmp/s"],
-    write: ["/srv/keys", "/srv/keys/ruroco.socket", "/tmp/s"],
-    denyRead: ["/etc/postern/commands.toml", "/srv/keys/commands.toml", "/srv/keys/commander-state"],
-    denyWrite: ["/etc/postern/commands.toml", "/srv/keys/commands.toml", "/srv/keys/commander-state"],
-  });
 });

@@ -124,7 +124,10 @@ Deno.test("enqueue() logs five failures at once, then one in ten seconds with th
   forwarder.enqueue(message(30));
   await forwarder.drained();
   assert.equal(lines.length, 6);
-  assert.match(lines[5] ?? "", /socket=\/nowhere\/ruroco\.socket error="no such file" suppressed=25/);
+  assert.match(
+    lines[5] ?? "",
+    /socket=\/nowhere\/ruroco\.socket error="no such file" suppressed=25 hint="is postern commander running\?"/,
+  );
 });
 
 Deno.test("enqueue() goes on after the commander is back", async () => {

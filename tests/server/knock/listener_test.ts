@@ -193,6 +193,15 @@ Deno.test("run() draws held packets by itself when their slice is over", async (
   await running;
 });
 
+Deno.test("bindSocket() names an address that is not this machine's and what takes all of them", () => {
+  assert.throws(() => bindSocket({ ip: parseIp("192.0.2.77"), port: 34_020 }), (error) => {
+    assert.ok(error instanceof Failure);
+    assert.equal(error.message, "cannot listen on UDP 192.0.2.77:34020");
+    assert.match(error.hint ?? "", /192\.0\.2\.77 is no address of this machine: address = "\[::\]:34020"/);
+    return true;
+  });
+});
+
 Deno.test("bindSocket() names the address that is in use and the command that shows by whom", () => {
   const socket = bindSocket({ ip: LOOPBACK, port: 0 });
   const port = portOf(socket);

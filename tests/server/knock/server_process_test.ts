@@ -283,7 +283,7 @@ Deno.test("a server process removes what a killed one left of its status and its
   await folder.addKey("user");
   await folder.write("config.toml", `${LOOPBACK_CONFIG}status_file = "${folder.path}/status.json"\n`);
   for (const name of ["status.json", "blocklist.msgpck", "other"]) {
-    await folder.write(`.${name}.0011.tmp`, "");
+    await folder.write(`.${name}.tmp`, "half");
   }
   await using server = await spawnServer(folder.configPath);
   await readyPort(server);
@@ -291,7 +291,7 @@ Deno.test("a server process removes what a killed one left of its status and its
   const temporaries = [...Deno.readDirSync(folder.path)].map(({ name }) => name).filter((name) =>
     name.endsWith(".tmp")
   );
-  assert.deepEqual(temporaries, [".other.0011.tmp"]);
+  assert.deepEqual(temporaries, [".other.tmp"]);
 });
 
 Deno.test("a server process warns at its start of a key file that everybody can read", {
@@ -440,8 +440,14 @@ ntp = "system"
   const after = decodeFloors(await Deno.readFile(`${folder.path}/state/blocklist.msgpck`));
   assert.deepEqual(after, new Map([[1n, 2n], [knocker.key.id, floor + 1n]]));
   // What it said about the file: nothing, for there is nothing to say.
-  assert.deepEqual(server.lines.filter(({ fields }) => fields["level"] === "warn").length, 1);
-  assert.equal(server.lines.find(({ fields }) => fields["level"] === "warn")?.fields["reason"], "replayed");
+  const warnings = server.lines.filter(({ fields }) => fields["level"] === "warn").map(({ fields }) =>
+    fields
+  );
+  const ofRoot = warnings.filter(({ message }) => String(message).startsWith("the server runs as root"));
+  assert.equal(ofRoot.length, Deno.uid() === 0 ? 1 : 0);
+  assert.deepEqual(warnings.filter((each) => !ofRoot.includes(each)).map(({ reason }) => reason), [
+    "replayed",
+  ]);
 });
 
 Deno.test("the server's permissions let nothing else be done", { timeout: TIMEOUT_MS }, async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { withoutKeys } from "../../src/cli/terminal.ts";
 import { formatKey, generateKey } from "../../src/protocol/knock/key.ts";
+import { withoutKeys } from "../../src/system/without_keys.ts";
 import { holds } from "../property.ts";
 
 const anyKey = fc.uint8Array({ minLength: 40, maxLength: 40 })

@@ -1,0 +1,222 @@
+/**
+ * The permission table: which permissions each command needs, scoped by its configuration and its command line, and
+ * why. From it come the flags that executables are started with or have baked in, what `postern permissions` prints,
+ * and the page docs/permissions.md.
+ *
+ * It reads nothing but the one configuration file, and the environment's names for the client's folder: whoever asks
+ * may be a program that was allowed nothing else yet.
+ */
+import { Failure } from "../system/failure.ts";
+import { withoutCoveredGrants } from "../system/covered_grants.ts";
+import { absolutePath } from "../system/path.ts";
+import { hasPermission, permissionFlags, type PermissionGrant } from "../system/permissions.ts";
+import type { ServerConfig } from "../server/knock/config.ts";
+import type { TomlSource } from "../system/toml_file.ts";
+import { type Build, CHECKOUT } from "./build.ts";
+import type { CommandSpec, Role } from "./command_spec.ts";
+import { type OptionValues, parse } from "./parse.ts";
+
+/** Where `deploy/config.toml` is put. */
+const STANDARD_CONFIG_PATH = "/etc/postern/config.toml";
+
+/**
+ * Everything one command line needs, what is optional included.
+ *
+ * @throws {Failure} if the configuration cannot be read or is wrong
+ */
+export async function permissionsFor(
+  command: CommandSpec,
+  values: OptionValues,
+  build: Pick<Build, "role"> = CHECKOUT,
+): Promise<PermissionGrant[]> {
+  switch (command.path.join(" ")) {
+    case "client send":
+    case "client connect": {
+      const { knockPermissions } = await import("../client/knock/permissions.ts");
+      return knockPermissions({ keyFile: values.text("key-file"), configFolder: await configFolder() });
+    }
+    case "client gen": {
+      const { genPermissions } = await import("../client/knock/permissions.ts");
+      return genPermissions(values.text("key-file"));
+    }
+    case "client reseed": {
+      const { reseedPermissions } = await import("../client/knock/permissions.ts");
+      return reseedPermissions({ configFolder: await configFolder() });
+    }
+    case "server knock":
+      return await serverGrants(await readConfig(values.requiredText("config")), values.text("status"));
+    case "commander knock":
+      return await commanderGrants(await readConfig(values.requiredText("config")), values.text("commands"));
+    case "client setup":
+      return await setupGrants(values);
+    case "client update":
+      return await updateGrants(values);
+    case "client doctor": {
+      const { clientDoctorPermissions } = await import("../setup/doctor/doctor_permissions.ts");
+      const address = values.text("address");
+      return clientDoctorPermissions({
+        timeFrom: values.requiredText("time-from"),
+        offline: values.flag("offline"),
+        ...(address === undefined ? {} : { address }),
+      });
+    }
+    case "server doctor": {
+      const { serverDoctorPermissions } = await import("../setup/doctor/doctor_permissions.ts");
+      const config = await knownServer(values.requiredText("config"));
+      return serverDoctorPermissions({
+        timeFrom: values.requiredText("time-from"),
+        offline: values.flag("offline"),
+        ...(config === null ? {} : { config }),
+      });
+    }
+    case "commander doctor": {
+      const { commanderDoctorPermissions } = await import("../setup/doctor/doctor_permissions.ts");
+      const config = await knownServer(values.requiredText("config"));
+      return commanderDoctorPermissions(config === null ? {} : { socketPath: config.socketPath });
+    }
+    case "permissions":
+      return await ownPermissions(await configAskedAbout(values, build));
+    case "completions":
+    case "man":
+      return [];
+    default:
+      throw new TypeError(`command "${command.path.join(" ")}" is not in the permission table`);
+  }
+}
+
+/**
+ * What the executable of a role has baked in by `deno compile`, for every command it has.
+ *
+ * @param configPath the layout of this configuration; without, that of `deploy/config.toml`
+ * @throws {Failure} if the configuration cannot be read or is wrong
+ */
+export async function rolePermissions(role: Role, configPath?: string): Promise<PermissionGrant[]> {
+  const source = async (): Promise<TomlSource> =>
+    configPath === undefined ? await standardConfig() : await readConfig(configPath);
+  switch (role) {
+    case "client": {
+      const { anyClientPermissions } = await import("../client/knock/permissions.ts");
+      return anyClientPermissions();
+    }
+    case "server":
+      return await serverGrants(await source());
+    case "commander":
+      return await commanderGrants(await source());
+    case "setup":
+      return await anySetupPermissions(source);
+  }
+}
+
+async function serverGrants(source: TomlSource, statusPath?: string): Promise<PermissionGrant[]> {
+  const { parseServerConfig } = await import("../server/knock/config.ts");
+  const { serverPermissions } = await import("../server/knock/permissions.ts");
+  return serverPermissions(parseServerConfig(source), statusPath === undefined ? {} : { statusPath });
+}
+
+async function commanderGrants(source: TomlSource, commandsPath?: string): Promise<PermissionGrant[]> {
+  const { readCommanderPaths } = await import("../commander/knock/paths.ts");
+  const { commanderPermissions } = await import("../commander/knock/permissions.ts");
+  return commanderPermissions(readCommanderPaths(source, commandsPath));
+}
+
+async function setupGrants(values: OptionValues): Promise<PermissionGrant[]> {
+  const { setupPermissions } = await import("../setup/setup_permissions.ts");
+  const root = absolutePath(values.text("root") ?? "/");
+  const config = root === "/" ? await knownServer(STANDARD_CONFIG_PATH) : null;
+  return setupPermissions({
+    dryRun: values.flag("dry-run"),
+    root,
+    port: values.number("port"),
+    ...(config === null ? {} : { listen: config.address }),
+  });
+}
+
+/** The server of a configuration that may be missing or wrong: to tell so is a doctor's work, not the table's. */
+async function knownServer(configPath: string): Promise<ServerConfig | null> {
+  const { parseServerConfig } = await import("../server/knock/config.ts");
+  // A pipe in its place would be waited for, for ever.
+  const info = await Deno.stat(configPath).catch(() => null);
+  if (info !== null && !info.isFile) return null;
+  try {
+    return parseServerConfig(await readConfig(configPath));
+  } catch (error) {
+    if (error instanceof Failure) return null;
+    throw error;
+  }
+}
+
+async function updateGrants(values: OptionValues): Promise<PermissionGrant[]> {
+  const { updatePermissions } = await import("../setup/update/update_permissions.ts");
+  const key = values.text("key");
+  return updatePermissions({
+    from: values.requiredText("from"),
+    root: absolutePath(values.text("root") ?? "/"),
+    dryRun: values.flag("dry-run"),
+    ...(key === undefined ? {} : { keyPath: absolutePath(key) }),
+  });
+}
+
+/** Every command of setup at once, for any release and any root folder. */
+async function anySetupPermissions(source: () => Promise<TomlSource>): Promise<PermissionGrant[]> {
+  const { setupPermissions } = await import("../setup/setup_permissions.ts");
+  const { updatePermissions } = await import("../setup/update/update_permissions.ts");
+  const doctor = await import("../setup/doctor/doctor_permissions.ts");
+  const { parseServerConfig } = await import("../server/knock/config.ts");
+  const config = parseServerConfig(await source());
+  const anyTime = { timeFrom: "pool.ntp.org", offline: true };
+  const wide = (kind: "net" | "read" | "write", from: string, why: string): PermissionGrant => ({
+    kind,
+    access: "allow",
+    scope: true,
+    from,
+    why,
+  });
+  return withoutCoveredGrants([
+    wide("net", "--from, -a, --time-from", "releases, servers and clocks, wherever they are"),
+    wide("read", "always", "what is installed, who owns what, a release in a folder"),
+    wide("write", "--root", "the system that is set up, wherever it lies"),
+    ...setupPermissions({ dryRun: false, root: "/" }),
+    ...updatePermissions({ from: "https://releases.example/", root: "/", dryRun: false }),
+    ...doctor.clientDoctorPermissions(anyTime),
+    ...doctor.serverDoctorPermissions({ ...anyTime, config }),
+    ...doctor.commanderDoctorPermissions(config),
+  ]);
+}
+
+/** The configuration of the command line behind a "--", if it has one, is what decides that one's permissions. */
+async function configAskedAbout(values: OptionValues, build: Pick<Build, "role">): Promise<string> {
+  const request = values.rest === undefined ? null : await parse(values.rest, build);
+  const named = request?.kind === "command" ? request.values.text("config") : undefined;
+  return named ?? values.requiredText("config");
+}
+
+async function ownPermissions(configPath: string): Promise<PermissionGrant[]> {
+  const { variablePermissions } = await import("../client/knock/permissions.ts");
+  return [
+    { kind: "read", access: "allow", scope: configPath, from: "--config", why: "the configuration" },
+    ...variablePermissions(),
+  ];
+}
+
+async function configFolder(): Promise<{ path: string; variable: string } | null> {
+  const { namedConfigFolder } = await import("../client/knock/config_folder.ts");
+  return namedConfigFolder();
+}
+
+async function readConfig(path: string): Promise<TomlSource> {
+  // Not tried without the permission, which would prompt on a terminal.
+  if (!hasPermission({ name: "read", path })) {
+    const [flag = ""] = permissionFlags({ read: [path] });
+    throw new Failure(`cannot read the configuration: permissions are missing: ${flag}`, {
+      hint: `add ${flag} to deno run`,
+    });
+  }
+  const { readTomlFile } = await import("../system/toml_file.ts");
+  return await readTomlFile(absolutePath(path));
+}
+
+async function standardConfig(): Promise<TomlSource> {
+  const { default: text } = await import("../../deploy/config.toml", { with: { type: "text" } });
+  const { parseTomlSource } = await import("../system/toml_file.ts");
+  return parseTomlSource(STANDARD_CONFIG_PATH, text);
+}

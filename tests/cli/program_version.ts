@@ -1,0 +1,4 @@
+/** The version that the sources name. */
+import config from "../../deno.json" with { type: "json" };
+
+export const version = config.version;
