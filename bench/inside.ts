@@ -4,6 +4,7 @@
  *   inside.ts --folder F [--fwknop-missing WHY] [--quick] GROUP...
  */
 import { parseArgs } from "node:util";
+import { measureBuiltStart } from "./built_start.ts";
 import { measureClientStart } from "./client_start.ts";
 import { measureFlood, measureUnthrottled } from "./flood.ts";
 import { NoFlood } from "./flood_program.ts";
@@ -19,6 +20,7 @@ import { measureSniffed } from "./sniffed.ts";
 
 const GROUPS: Readonly<Record<string, Group>> = {
   start: measureClientStart,
+  built: measureBuiltStart,
   latency: measureLatency,
   flood: measureFlood,
   unthrottled: (context) => measureUnthrottled(context),

@@ -15,7 +15,7 @@ import { type Row, skippedRow } from "./row.ts";
 import { formatTable } from "./table.ts";
 import { busyPercent } from "./usage.ts";
 
-const GROUPS = ["start", "latency", "flood", "unthrottled", "sniffed", "memory", "replay"] as const;
+const GROUPS = ["start", "built", "latency", "flood", "unthrottled", "sniffed", "memory", "replay"] as const;
 /** Those that the receive buffer decides; they run with the kernel's own size, then with a raised one. */
 const FLOODS = ["flood", "unthrottled", "sniffed"] as const;
 const USAGE = `usage: deno task bench [--json] [--quick] [--only ${GROUPS.join("|")}]...`;
