@@ -128,11 +128,14 @@ export async function tryBeside(
   staged: ReadonlyMap<Role, StagedExecutable> = new Map(),
 ): Promise<void> {
   const pathOf = (role: Role): string => staged.get(role)?.temporary ?? work.at(executablePath(role));
-  await work.machine.tryBeside({
-    serverPath: pathOf("server"),
-    commanderPath: pathOf("commander"),
-    dir: TRIAL_DIR,
-  });
+  const serverPath = pathOf("server");
+  const commanderPath = pathOf("commander");
+  for (const path of [serverPath, commanderPath]) {
+    // What `deno compile` made has the permissions of the standard layout baked in, so it starts nowhere else: the knock
+    // after the restart decides, and the old ones come back if it fails.
+    if (!(await work.machine.isSelfExtracting(path))) return;
+  }
+  await work.machine.tryBeside({ serverPath, commanderPath, dir: TRIAL_DIR });
 }
 
 /** What `client update` installed last, by its own record. */

@@ -186,6 +186,17 @@ Deno.test("runSetup() tries a new version beside the running one before it resta
   assert.equal(machine.running.get("postern-server.service"), "server 2");
 });
 
+Deno.test("runSetup() has executables that start in their place alone prove themselves there, and goes back", async () => {
+  const machine = new FakeMachine();
+  await newerSetup(machine);
+  machine.broken.add("server 2");
+  const first = machine.acts.length;
+  machine.isSelfExtracting = (path) => Promise.resolve(!path.startsWith("/usr/local/bin/"));
+  await assert.rejects(setup(machine), /could not start postern-server.service: error: broken build/);
+  assert(!machine.acts.slice(first).includes("tryBeside"));
+  assert.equal(machine.running.get("postern-server.service"), "server 1");
+});
+
 Deno.test("runSetup() never stops what runs if the trial of the new version fails", async () => {
   const machine = new FakeMachine();
   await newerSetup(machine);

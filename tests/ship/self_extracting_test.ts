@@ -471,6 +471,11 @@ test("without a home, or in one that is not writable, an unprivileged start says
     const [env, problem] of [
       [{}, /^error: cannot unpack into "": HOME is not set$/m],
       [{ HOME: home.path }, /^error: cannot unpack into ".*\/\.cache\/postern": .*Permission denied$/m],
+      // One that is relative is to be ignored (XDG Base Directory Specification).
+      [
+        { HOME: home.path, XDG_CACHE_HOME: "cache" },
+        /^error: cannot unpack into ".*\/\.cache\/postern": .*Permission denied$/m,
+      ],
       [{ POSTERN_CACHE_DIR: "cache" }, /^error: cannot unpack into "cache": not an absolute path$/m],
     ] as const
   ) {

@@ -76,7 +76,7 @@ function commanderFiles(config: ServerConfig): { scope: string; from: string; wh
   ];
 }
 
-/** Refuses a status file in whose place something else would be lost, or be obeyed. */
+/** Refuses a status file in whose place something else would be lost, or be obeyed; `/` would grant everything. */
 function statusFile(
   config: ServerConfig,
   option: string | undefined,
@@ -91,7 +91,8 @@ function statusFile(
     config.lockPath,
     config.socketPath,
     ...commanderFiles(config).map(({ scope }) => scope),
-  ].some((taken) => isWithin(path, taken)) || (folderOf(path) === config.configDir && path.endsWith(".key"));
+  ].some((taken) => isWithin(path, taken)) || path === "/" ||
+    (folderOf(path) === config.configDir && path.endsWith(".key"));
   if (!isTaken) return { path, from };
   throw new Failure(`cannot use ${path} as the status file: found the place of another file of Postern`, {
     hint: `name a file of its own: ${from === "--status" ? "--status" : "status_file in config.toml"}`,

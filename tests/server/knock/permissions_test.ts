@@ -90,6 +90,7 @@ for (
     "/etc/postern/blocklist.msgpck",
     "/etc/postern/postern-server.lock",
     "/etc/postern/ruroco.socket",
+    "/",
   ]
 ) {
   Deno.test(`serverPermissions() refuses ${path} as the status file`, () => {
