@@ -10,7 +10,7 @@
 import { parseArgs } from "node:util";
 import config from "../deno.json" with { type: "json" };
 import { describeError } from "../src/system/failure.ts";
-import { makeRelease } from "./release_folder.ts";
+import { latestVersion, makeRelease } from "./release_folder.ts";
 import { makeReleaseKey, readReleaseKey } from "./release_key.ts";
 
 const USAGE = `usage: deno task release --new-key FILE
@@ -54,7 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
     key: await readReleaseKey(keyPath),
   });
   for (const { name, size, sha256 } of files) print(`${sha256}  ${name} (${size} bytes)\n`);
-  print(`${out}/${version} and ${out}/latest are signed for ${days} days\n`);
+  print(`${out}/${version} is signed for ${days} days; ${out}/latest leads to ${await latestVersion(out)}\n`);
 }
 
 function print(text: string): void {

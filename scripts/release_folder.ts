@@ -11,7 +11,7 @@ import {
   type ReleaseFile,
   type ReleaseManifest,
 } from "../src/setup/update/release_manifest.ts";
-import { isReleaseVersion, VERSION_FORMS } from "../src/setup/update/release_version.ts";
+import { compareVersions, isReleaseVersion, VERSION_FORMS } from "../src/setup/update/release_version.ts";
 import { signManifest } from "./release_key.ts";
 
 export interface ReleaseInput {
@@ -56,7 +56,10 @@ export async function makeRelease(input: ReleaseInput): Promise<ReleaseManifest>
     await copyExecutable(`${distDir}/${file.name}`, `${versionDir}/${file.name}`, file);
   }
   await systemFiles.syncFolder(versionDir);
-  for (const dir of [versionDir, `${outDir}/latest`]) {
+  const newest = await latestVersion(outDir);
+  // A repair of an older line is no update for whoever has the newer one.
+  const isLatest = newest === null || compareVersions(version, newest) >= 0;
+  for (const dir of [versionDir, ...isLatest ? [`${outDir}/latest`] : []]) {
     await Deno.mkdir(dir, { recursive: true });
     await systemFiles.syncFolder(outDir);
     // Who reads between the two finds a signature that does not fit, and tries again later.
@@ -64,6 +67,16 @@ export async function makeRelease(input: ReleaseInput): Promise<ReleaseManifest>
     await writeFileDurably(`${dir}/manifest.json.sig`, signature, { mode: PUBLIC_MODE });
   }
   return manifest;
+}
+
+/** The version that `latest` leads to; null before the first release. */
+export async function latestVersion(outDir: string): Promise<string | null> {
+  try {
+    return parseManifest(await Deno.readFile(`${outDir}/latest/manifest.json`)).version;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }
 
 async function listExecutables(distDir: string): Promise<ReleaseFile[]> {

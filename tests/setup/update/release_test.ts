@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { makeRelease } from "../../../scripts/release_folder.ts";
+import { latestVersion, makeRelease } from "../../../scripts/release_folder.ts";
 import { makeReleaseKey, readReleaseKey } from "../../../scripts/release_key.ts";
-import { formatManifest } from "../../../src/setup/update/release_manifest.ts";
+import { formatManifest, parseManifest } from "../../../src/setup/update/release_manifest.ts";
 import { verifyRelease } from "../../../src/setup/update/release_signature.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { TempFolder } from "../../e2e/temp_folder.ts";
@@ -31,6 +31,17 @@ Deno.test("makeRelease() renews the expiry of a release, and never changes its f
   await Deno.writeTextFile(path, "what somebody downloads");
   await assert.rejects(lab.release("2.0.0"), /was released already, with another content/);
   assert.equal(await Deno.readTextFile(path), "what somebody downloads");
+});
+
+Deno.test("makeRelease() does not lead `latest` back to an older version", async () => {
+  await using lab = await UpdateLab.make([]);
+  await lab.release("2.0.0");
+  await lab.release("1.9.1");
+  assert.equal(await latestVersion(lab.releasesDir), "2.0.0");
+  const repaired = await Deno.readFile(`${lab.releasesDir}/1.9.1/manifest.json`);
+  assert.equal(parseManifest(repaired).version, "1.9.1");
+  await lab.release("2.0.1");
+  assert.equal(await latestVersion(lab.releasesDir), "2.0.1");
 });
 
 Deno.test("makeRelease() refuses a folder without executables and a version that is none", async () => {
