@@ -161,7 +161,7 @@ function printUninstalled({ removed, kept }: UninstallReport, values: OptionValu
   if (removed.length === 0 && kept.length === 0) printResult("nothing to remove: setup made nothing here\n");
   for (const line of removed) printResult(`${line}\n`);
   for (const line of kept) printResult(`kept ${line}\n`);
-  if (removed.some((line) => line.includes("sysctl.d"))) {
+  if (values.text("root") === undefined && removed.some((line) => line.includes("sysctl.d"))) {
     printNotice("note: net.core.rmem_default stays as it is until the next boot");
   }
   if (dryRun) printResult("nothing was changed\n");

@@ -29,7 +29,7 @@ const PATHS = [
 /** This machine, private networks, the metadata service of clouds, and names that are typed as examples. */
 const HOSTS = [
   ...["localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]", "10.0.0.1", "172.16.0.1", "192.168.0.1"],
-  ...["169.254.169.254", "1.1.1.1", "8.8.8.8", "example.com", "deno.land", "jsr.io", "registry.npmjs.org"],
+  ...["169.254.169.254", "1.1.1.1", "8.8.8.8", "example.com", "deno.land"],
 ];
 const PORTS = ["22", "53", "80", "443"];
 const SOCKETS = [

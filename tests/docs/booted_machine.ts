@@ -3,16 +3,10 @@
  * network of its own that leads nowhere. Needs root.
  */
 import assert from "node:assert/strict";
+import { type Ended, runProgram } from "../deploy/programs.ts";
 import { succeeds } from "../e2e/machine.ts";
 import { TempFolder } from "../e2e/temp_folder.ts";
 import { until } from "../e2e/until.ts";
-
-/** How a command on the machine ended. */
-export interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 const BOOT_TIMEOUT_MS = 60_000;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -110,25 +104,19 @@ export class BootedMachine implements AsyncDisposable {
   }
 
   /** Runs a shell script as root, stopping at the first command that fails. */
-  async attempt(script: string, options: { cwd?: string; input?: string } = {}): Promise<Ran> {
+  async attempt(script: string, options: { cwd?: string; input?: string } = {}): Promise<Ended> {
     const { cwd = "/", input } = options;
-    const child = new Deno.Command("nsenter", {
-      args: [
-        ...["--target", this.#leader, "--all", "env", "-i", `PATH=${PATH}`, "HOME=/root", "LANG=C.UTF-8"],
-        ...["SYSTEMD_COLORS=0", "sh", "-c", 'cd "$0" && exec sh -eu -c "$1"', cwd, script],
-      ],
-      stdin: input === undefined ? "null" : "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    if (input !== undefined) {
-      const writer = child.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(input));
-      await writer.close();
-    }
-    const { code, stdout, stderr } = await child.output();
-    const decoder = new TextDecoder();
-    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+    const inside = ["env", "-i", `PATH=${PATH}`, "HOME=/root", "LANG=C.UTF-8", "SYSTEMD_COLORS=0"];
+    const words = [
+      "--target",
+      this.#leader,
+      "--all",
+      ...inside,
+      "sh",
+      "-c",
+      'cd "$0" && exec sh -eu -c "$1"',
+    ];
+    return await runProgram("nsenter", [...words, cwd, script], input);
   }
 
   /** The same for a script that must succeed; gives what it printed on standard output. */

@@ -1,10 +1,9 @@
 /** An uninstall takes away what setup made, and nothing else, whatever it finds. */
 import assert from "node:assert/strict";
+import { oneOpenLease } from "./open_lease.ts";
 import type { SetupOptions } from "../../src/setup/preflight.ts";
 import { runSetup, SetupFailure } from "../../src/setup/setup.ts";
 import { uninstall, type UninstallReport } from "../../src/setup/uninstall.ts";
-import { formatLeasesFile } from "../../src/commander/knock/leases_file.ts";
-import { parseIp } from "../../src/protocol/knock/address.ts";
 import { Failure } from "../../src/system/failure.ts";
 import { FakeMachine } from "./fake_machine.ts";
 
@@ -158,26 +157,11 @@ Deno.test("uninstall() without the list removes nothing, and says what is there"
   assert.match((await purge(machine)).kept.join("\n"), /postern-server: not on a list/);
 });
 
-function withLease(): string {
-  const lease = {
-    command: "open_ssh",
-    ip: parseIp("9.9.9.9"),
-    undo: "true",
-    undoTimeoutMs: 1000,
-    undoAfterMs: 1000,
-    dueAtMs: 1,
-    applied: true,
-    undoFailures: 0,
-    runId: null,
-  };
-  return formatLeasesFile({ bootId: "", leases: [lease] });
-}
-
 Deno.test("uninstall() starts the services again if a lease was opened while they were stopped", async () => {
   const machine = await installed();
   const run = machine.run.bind(machine);
   machine.run = (program, args, ...rest) => {
-    if (args.includes("stop")) machine.file("/var/lib/postern-commander/leases.json", withLease());
+    if (args.includes("stop")) machine.file("/var/lib/postern-commander/leases.json", oneOpenLease());
     return run(program, args, ...rest);
   };
   const [before, running] = [machine.tree(), [...machine.running]];
@@ -195,7 +179,7 @@ Deno.test("uninstall() looks for leases where the configuration has them, also i
     'commander_state_dir = "/srv/l"',
   );
   machine.file(path, config);
-  machine.file("/srv/l/leases.json", withLease());
+  machine.file("/srv/l/leases.json", oneOpenLease());
   for (const dryRun of [true, false]) {
     await assert.rejects(uninstall(machine, { root: "/", purge: false, dryRun }), /1 lease is open/);
   }

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
+import { oneOpenLease } from "./open_lease.ts";
 import type { SetupOptions } from "../../src/setup/preflight.ts";
 import { planSetup, runSetup, SetupFailure } from "../../src/setup/setup.ts";
 import { uninstall } from "../../src/setup/uninstall.ts";
-import { formatLeasesFile } from "../../src/commander/knock/leases_file.ts";
-import { parseIp } from "../../src/protocol/knock/address.ts";
 import { FakeMachine } from "./fake_machine.ts";
 
 const OPTIONS: SetupOptions = {
@@ -289,18 +288,7 @@ Deno.test("uninstall() in a dry run acts on nothing and says what it would do", 
 Deno.test("uninstall() refuses while leases are open", async () => {
   const machine = new FakeMachine();
   await setup(machine);
-  const lease = {
-    command: "open_ssh",
-    ip: parseIp("9.9.9.9"),
-    undo: "true",
-    undoTimeoutMs: 1000,
-    undoAfterMs: 1000,
-    dueAtMs: 1,
-    applied: true,
-    undoFailures: 0,
-    runId: null,
-  };
-  machine.file("/var/lib/postern-commander/leases.json", formatLeasesFile({ bootId: "", leases: [lease] }));
+  machine.file("/var/lib/postern-commander/leases.json", oneOpenLease());
   const before = machine.tree();
   await assert.rejects(
     uninstall(machine, { root: "/", purge: true, dryRun: false }),
