@@ -71,7 +71,8 @@ exit 0
  * @throws {Error} of the runtime when the shell cannot be started
  */
 export async function execute(execution: Execution, shells: ReadyShells): Promise<ExecutionResult> {
-  if (execution.abandon?.aborted === true) throw new Abandoned();
+  const isAbandoned = (): boolean => execution.abandon?.aborted === true;
+  if (isAbandoned()) throw new Abandoned();
   const startedMs = performance.now();
   const { child } = await startShell(execution, shells);
   const outputs = [new Capture(child.stdout), new Capture(child.stderr)] as const;
@@ -79,6 +80,8 @@ export async function execute(execution: Execution, shells: ReadyShells): Promis
   abandoned.promise.catch(() => {});
   const onAbandon = (): void => abandoned.reject(new Abandoned());
   execution.abandon?.addEventListener("abort", onAbandon);
+  // The signal may have come while the shell was handed its text, and it comes only once.
+  if (isAbandoned()) onAbandon();
   let ending: GroupEnding | undefined;
   const limit = setTimeout(() => ending = endGroup(child), execution.timeoutMs);
   try {

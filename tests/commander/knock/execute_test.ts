@@ -148,6 +148,25 @@ Deno.test("execute() lets go of a running child when it is abandoned", async () 
   });
 });
 
+Deno.test("execute() lets go of a child also when it is abandoned while the child starts", async () => {
+  await withFolder(async (folder) => {
+    const abandon = new AbortController();
+    await using shells = new ReadyShells("/");
+    const running = execute({
+      text: `echo $$ > ${folder}/child; sleep 60`,
+      ip,
+      timeoutMs: 60_000,
+      abandon: abandon.signal,
+    }, shells);
+    // The shell is being handed its text: nobody listens to the signal yet.
+    abandon.abort();
+    await assert.rejects(running, Abandoned);
+    const child = await readPid(`${folder}/child`);
+    Deno.kill(-child, "SIGKILL");
+    await until(async () => !(await isAlive(child)), "the child to be gone");
+  });
+});
+
 Deno.test({
   name: "execute() needs permission for the shell alone",
   permissions: { run: ["/bin/sh"] },
