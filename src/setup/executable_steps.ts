@@ -133,7 +133,7 @@ export async function tryBeside(
   for (const path of [serverPath, commanderPath]) {
     // What `deno compile` made has the permissions of the standard layout baked in, so it starts nowhere else: the knock
     // after the restart decides, and the old ones come back if it fails.
-    if (!(await work.machine.isSelfExtracting(path))) return;
+    if (await work.machine.isCompiled(path)) return;
   }
   await work.machine.tryBeside({ serverPath, commanderPath, dir: TRIAL_DIR });
 }

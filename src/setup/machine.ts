@@ -6,7 +6,7 @@ import { acquireLock } from "../system/lock.ts";
 import { folderOf } from "../system/path.ts";
 import { type ProofOptions, proveKnock } from "./proof.ts";
 import type { Role } from "./role.ts";
-import { deriveRole, isSelfExtracting } from "./self_extracting.ts";
+import { deriveRole, isCompiled, isSelfExtracting } from "./self_extracting.ts";
 import { readStatusCounts, type StatusCounts } from "./status_counts.ts";
 import { recoverUnderLock, type Recovery } from "./update/recover.ts";
 import { unlessBusy } from "./update/child_program.ts";
@@ -82,6 +82,7 @@ export interface MachineLooks {
   statusCounts(path: string): Promise<StatusCounts | null>;
   /** See `self_extracting.ts`. */
   isSelfExtracting(path: string): Promise<boolean>;
+  isCompiled(path: string): Promise<boolean>;
   uid(): number | null;
   /** Milliseconds since 1970 by the wall clock. */
   nowMs(): number;
@@ -152,6 +153,7 @@ export const systemMachine: Machine = {
     ),
   deriveRole,
   isSelfExtracting,
+  isCompiled,
   tryBeside: (trial) => tryBeside({ ...trial, prove: proveKnock, timeoutMs: TRIAL_TIMEOUT_MS }),
   prove: proveKnock,
   statusCounts: readStatusCounts,

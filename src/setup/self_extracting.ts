@@ -19,6 +19,8 @@ const ROLE_CHARS = Math.max(...INSTALLED_ROLES.map((role) => role.length));
 const FORMAT_LINE = "# Postern, self-extracting executable, format 1.";
 const ROLE_LINE = new RegExp(`^role=(?=.{${ROLE_CHARS}}$)(${INSTALLED_ROLES.join("|")}) *$`, "m");
 
+const SCRIPT_START = "#!";
+
 /** The line of the header that says which role starts. */
 export function roleLine(role: Role): string {
   return `role=${role.padEnd(ROLE_CHARS)}`;
@@ -51,6 +53,19 @@ export async function isSelfExtracting(path: string): Promise<boolean> {
     length += read;
   }
   return roleOfHeader(header) !== null;
+}
+
+/**
+ * Whether `deno compile` made this executable, with one layout baked in: that is a program of the machine, while a
+ * self-extracting one begins as a script.
+ *
+ * @throws {Deno.errors.NotFound} and the like if it cannot be read
+ */
+export async function isCompiled(path: string): Promise<boolean> {
+  using file = await Deno.open(path);
+  const start = new Uint8Array(SCRIPT_START.length);
+  await file.read(start);
+  return headerText(start) !== SCRIPT_START;
 }
 
 /**

@@ -196,10 +196,12 @@ export class FakeMachine implements Machine {
     return Promise.resolve();
   }
 
+  isCompiled(_path: string): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
   isSelfExtracting(path: string): Promise<boolean> {
-    // What deriveRole() put there is one, too.
-    const isDerived = path.startsWith("/usr/local/bin/");
-    return Promise.resolve(isDerived || (this.text(path)?.startsWith("self-extracting") ?? false));
+    return Promise.resolve(this.text(path)?.startsWith("self-extracting") ?? false);
   }
 
   remove(path: string): Promise<void> {

@@ -3,7 +3,7 @@
  * with, and that they are the program. One file, so that they are built once.
  */
 import assert from "node:assert/strict";
-import { deriveRole, HEADER_BYTES, isSelfExtracting } from "../../src/setup/self_extracting.ts";
+import { deriveRole, HEADER_BYTES, isCompiled, isSelfExtracting } from "../../src/setup/self_extracting.ts";
 import { type Role, ROLES } from "../../src/cli/command_spec.ts";
 import { writeLabFiles } from "../../scripts/lab.ts";
 import { eachFlagIsNeeded, runToEnd, type Startable } from "../permission_proof.ts";
@@ -95,6 +95,12 @@ test("isSelfExtracting() knows its own and refuses a shell script, a bundle and 
   for (const path of [`${folder.path}/half`, `${folder.path}/script`, `${buildFolder}/postern.js`]) {
     assert.equal(await isSelfExtracting(path), false, path);
   }
+});
+
+test("isCompiled() tells a program of the machine from what begins as a script", async () => {
+  assert.equal(await isCompiled(built("server")), false);
+  assert.equal(await isCompiled(HEADER_PATH), false);
+  assert.equal(await isCompiled(Deno.execPath()), true);
 });
 
 const HEADER_PATH = new URL("../../src/setup/self_extracting_header.sh", import.meta.url).pathname;
