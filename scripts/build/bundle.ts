@@ -14,6 +14,8 @@ export interface BuildFacts {
   readonly releaseKey: string | null;
 }
 
+const MAX_ATTEMPTS = 3;
+
 /**
  * Bundles the program for one role; null: for all of them.
  *
@@ -30,10 +32,22 @@ export async function bundle(
   const folder = await Deno.makeTempDir({ prefix: "postern-bundle-" });
   try {
     await Deno.writeTextFile(`${folder}/entry.ts`, entrySource(facts, role, form));
-    await outputOf(`cannot bundle ${role ?? "the program"}`, Deno.execPath(), [
+    const words = [
       ...["bundle", "--quiet", "--minify", "--frozen", "--config", `${facts.root}/deno.json`],
       ...["--output", `${folder}/postern.js`, `${folder}/entry.ts`],
-    ], { cwd: facts.root, env: { NO_COLOR: "1" } });
+    ];
+    for (let attempt = 1;; attempt++) {
+      try {
+        await outputOf(`cannot bundle ${role ?? "the program"}`, Deno.execPath(), words, {
+          cwd: facts.root,
+          env: { NO_COLOR: "1" },
+        });
+        break;
+      } catch (error) {
+        // Two first bundles at once get in each other's way while the runtime puts its bundler into the cache.
+        if (attempt === MAX_ATTEMPTS || !String(error).includes("failed to copy esbuild")) throw error;
+      }
+    }
     return await Deno.readFile(`${folder}/postern.js`);
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -142,14 +142,14 @@ export function startStep(work: Undertaking, findings: Findings, changes: Change
         // What an earlier setup put in place that was killed before it came here has not been tried by this one.
         if (!changes.tried) await tryBeside(work);
         work.onUndoLast(`restarted ${toRestart.join(", ")}`, () => start(work, "restart", toRestart));
-        await start(work, "restart", toRestart);
+        await startOrTell(work, "restart", toRestart);
       }
       if (toStart.length > 0) {
         work.onUndo(`started ${toStart.join(", ")}`, async () => {
           await start(work, "stop", toStart);
           await machine.run(SYSTEMCTL, ["reset-failed", ...toStart]);
         });
-        await start(work, "start", toStart);
+        await startOrTell(work, "start", toStart);
       }
       if (mustReload()) {
         work.onUndoLast("the server's keys", () => start(work, "reload", [SERVER_UNIT]));
@@ -169,20 +169,38 @@ async function start(
   succeeded(SYSTEMCTL, args, await work.machine.run(SYSTEMCTL, args));
 }
 
+/** The same for a start that must succeed: a service that ends at once is named with its last words, if systemd saw it. */
+async function startOrTell(
+  work: Undertaking,
+  verb: "start" | "restart",
+  units: readonly string[],
+): Promise<void> {
+  try {
+    await start(work, verb, units);
+  } catch (error) {
+    await requireActive(work, units);
+    throw error;
+  }
+}
+
+/** @throws {Failure} naming a service that has ended, with its last words */
+async function requireActive(work: Undertaking, units: readonly string[]): Promise<void> {
+  for (const unit of units) {
+    const { stdout } = await work.machine.ask(SYSTEMCTL, ["show", "--property=ActiveState,SubState", unit]);
+    const isActive = /ActiveState=(active|activating|reloading)/.test(stdout);
+    if (isActive && !stdout.includes("SubState=auto-restart")) continue;
+    throw new Failure(`could not start ${unit}: ${await lastWords(work, unit)}`, {
+      hint: `journalctl -u ${unit} -n 20`,
+    });
+  }
+}
+
 /** Waits until the server writes its counts; a service that ends instead is named with its last words. */
 async function requireReady(work: Undertaking, units: readonly string[], startedAtMs: number): Promise<void> {
   const deadlineMs = Date.now() + START_TIMEOUT_MS;
   while (units.length > 0) {
     work.throwIfInterrupted();
-    for (const unit of units) {
-      const { stdout } = await work.machine.ask(SYSTEMCTL, ["show", "--property=ActiveState,SubState", unit]);
-      if (
-        /ActiveState=(active|activating|reloading)/.test(stdout) && !stdout.includes("SubState=auto-restart")
-      ) continue;
-      throw new Failure(`could not start ${unit}: ${await lastWords(work, unit)}`, {
-        hint: `journalctl -u ${unit} -n 20`,
-      });
-    }
+    await requireActive(work, units);
     if (!units.includes(SERVER_UNIT)) return;
     const statusPath = (await readServerConfig(work.machine, CONFIG_PATH))?.statusPath ?? null;
     const counts = statusPath === null ? null : await work.machine.statusCounts(statusPath);

@@ -3,7 +3,7 @@ import { type ProofOptions, proveKnock } from "../proof.ts";
 import { Failure } from "../../system/failure.ts";
 import { COMMANDER_UNIT } from "../layout.ts";
 import type { Role } from "../role.ts";
-import { isCompiled, isSelfExtracting } from "../self_extracting.ts";
+import { isSelfExtracting } from "../self_extracting.ts";
 import { lastWords, runProgram } from "./child_program.ts";
 import type { DownloadProgress } from "./download.ts";
 import { FETCH_LIMITS, type FetchLimits } from "./release_fetch.ts";
@@ -128,7 +128,7 @@ async function tryOut(
   }
   for (const path of [serverPath, commanderPath]) {
     // What `deno compile` made has the permissions of the standard layout baked in, so it starts nowhere else.
-    if (await isCompiled(path)) {
+    if (!(await isSelfExtracting(path))) {
       return ["knock on the new executables before the swap: they run in their final place only"];
     }
   }
