@@ -129,42 +129,34 @@ Deno.test("execute() does not wait for a background process that keeps the outpu
   });
 });
 
-Deno.test("execute() lets go of a running child when it is abandoned", async () => {
+async function abandonsChild(when: (pidPath: string) => Promise<unknown>): Promise<void> {
   await withFolder(async (folder) => {
+    const pidPath = `${folder}/child`;
     const abandon = new AbortController();
     await using shells = new ReadyShells("/");
     const running = execute({
-      text: `echo $$ > ${folder}/child; sleep 60`,
+      text: `echo $$ > ${pidPath}; sleep 60`,
       ip,
       timeoutMs: 60_000,
       abandon: abandon.signal,
     }, shells);
-    const child = await readPid(`${folder}/child`);
+    await when(pidPath);
     abandon.abort();
     await assert.rejects(running, Abandoned);
+    const child = await readPid(pidPath);
     assert.equal(await isAlive(child), true);
     Deno.kill(-child, "SIGKILL");
     await until(async () => !(await isAlive(child)), "the child to be gone");
   });
+}
+
+Deno.test("execute() lets go of a running child when it is abandoned", async () => {
+  await abandonsChild(readPid);
 });
 
 Deno.test("execute() lets go of a child also when it is abandoned while the child starts", async () => {
-  await withFolder(async (folder) => {
-    const abandon = new AbortController();
-    await using shells = new ReadyShells("/");
-    const running = execute({
-      text: `echo $$ > ${folder}/child; sleep 60`,
-      ip,
-      timeoutMs: 60_000,
-      abandon: abandon.signal,
-    }, shells);
-    // The shell is being handed its text: nobody listens to the signal yet.
-    abandon.abort();
-    await assert.rejects(running, Abandoned);
-    const child = await readPid(`${folder}/child`);
-    Deno.kill(-child, "SIGKILL");
-    await until(async () => !(await isAlive(child)), "the child to be gone");
-  });
+  // The shell is being handed its text: nobody listens to the signal yet.
+  await abandonsChild(() => Promise.resolve());
 });
 
 Deno.test({
