@@ -8,7 +8,7 @@ import { permissionsPageProblems } from "./permissions_page.ts";
 import { fileNameProblem, reservedUses } from "./source_rules.ts";
 
 const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
-const SOURCE_FOLDERS = ["src", "tests", "scripts", "bench"];
+const SOURCE_FOLDERS = ["src", "tests", "scripts", "bench", "examples"];
 /** `client send` begins with these; the second is what the first imports for it. */
 const HOT_PATH = ["main.ts", "src/cli/client_send.ts"];
 
