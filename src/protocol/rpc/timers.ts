@@ -29,4 +29,5 @@ export const systemTimers: Timers = {
 export type RandomBytes = (length: number) => Uint8Array<ArrayBuffer>;
 
 /** Random bytes of the runtime's generator. */
-export const systemRandomBytes: RandomBytes = (length) => crypto.getRandomValues(new Uint8Array(length));
+export const systemRandomBytes: RandomBytes = (length): Uint8Array<ArrayBuffer> =>
+  crypto.getRandomValues(new Uint8Array(length));

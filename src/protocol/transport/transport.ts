@@ -27,17 +27,20 @@ export interface Connection {
    * @param buffer at least one byte long; not looked at, nor to be changed, by anyone else until the promise settles
    * @returns how many bytes came, 1 to `buffer.length`; null after the other end has closed its writing side and
    * everything it wrote was read
-   * @throws {TransportError} if the connection was closed here, or was cut
+   * @throws {TransportError} `closed` if the connection was closed here, `lost` if it was cut
    */
   read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null>;
   /**
    * Hands over all bytes. Settles when the buffer may be used again and the transport has room for more: while
    * the other end does not read, it waits, and so bounds what is buffered in between.
    *
-   * @throws {TransportError} if the connection was closed here, or is cut
+   * @throws {TransportError} `closed` if the connection was closed here, `lost` if it is cut
    */
   write(bytes: Uint8Array): Promise<void>;
-  /** Ends this end's writing after what was written; the other end reads on to null. Reading goes on here. */
+  /**
+   * Ends this end's writing after what was written; the other end reads on to null. Reading goes on here. A write
+   * afterwards is rejected as `closed`; a second `closeWrite` does nothing.
+   */
   closeWrite(): Promise<void>;
   /**
    * Gives the connection up at once, both ways: whatever waits here settles, the other end reads to null or gets
@@ -72,14 +75,14 @@ export interface Transport {
    * Begins to listen.
    *
    * @param address in the transport's own form, such as "127.0.0.1:0"; without one, `Transport.address`
-   * @throws {TransportError} if it cannot
+   * @throws {TransportError} `address` if the address cannot be had, for example because it is taken
    */
   listen(address?: string): Promise<Listener>;
   /**
    * Connects to a listener.
    *
    * @param address what the listener's `address` says; without one, `Transport.address`
-   * @throws {TransportError} if nobody listens there, or it cannot be reached
+   * @throws {TransportError} `refused` if nobody listens there, or it cannot be reached
    */
   connect(address?: string, options?: ConnectOptions): Promise<Connection>;
 }
@@ -92,6 +95,7 @@ export interface Transport {
  * - `address`: the address is not of the transport's form, or cannot be listened on
  * - `permission`: this program may not do that; the message names what it needs
  * - `unsupported`: this system or runtime cannot do it
+ * - `untrusted`: who is there cannot show to be the one that was asked for
  * - `tampered`: what arrived is not what the other end sent
  */
 export type TransportErrorCode =
@@ -101,6 +105,7 @@ export type TransportErrorCode =
   | "address"
   | "permission"
   | "unsupported"
+  | "untrusted"
   | "tampered";
 
 /** A connection could not be made or went away. */

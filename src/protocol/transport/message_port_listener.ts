@@ -1,0 +1,94 @@
+/** The listening end of a message port; the dialogue stands in message_port.ts. */
+import {
+  type BasePort,
+  closePort,
+  connectionOnPort,
+  type OpenMessage,
+  type PortMessage,
+  portMessage,
+} from "./message_port_connection.ts";
+import { joinThread } from "./message_port_watch.ts";
+import type { AgentLock } from "./ring/agent_lock.ts";
+import { type Connection, type Listener, TransportError } from "./transport.ts";
+
+/** Connections that wait to be accepted. */
+const MAX_WAITING = 1024;
+
+/** Names that are listened on, by base port. */
+const taken = new WeakMap<BasePort, Set<string>>();
+
+/**
+ * Listens.
+ *
+ * @throws {TransportError} if somebody listens on that name of the port already
+ */
+export async function listenOnPort(base: BasePort, name: string): Promise<Listener> {
+  const names = taken.get(base) ?? new Set();
+  if (names.has(name)) {
+    throw new TransportError("address", `cannot listen on "${name}" of the message port: it is taken`);
+  }
+  taken.set(base, names.add(name));
+  try {
+    return new PortListener(base, name, await joinThread(), () => names.delete(name));
+  } catch (error) {
+    names.delete(name);
+    throw error;
+  }
+}
+
+class PortListener implements Listener {
+  readonly address: string;
+  readonly #base: BasePort;
+  readonly #lock: AgentLock | null;
+  readonly #leave: () => void;
+  readonly #waiting: Connection[] = [];
+  readonly #accepting: ((connection: Connection | null) => void)[] = [];
+  #isClosed = false;
+
+  constructor(base: BasePort, name: string, lock: AgentLock | null, leave: () => void) {
+    this.address = name;
+    this.#base = base;
+    this.#lock = lock;
+    this.#leave = leave;
+    base.addEventListener("message", this.#onMessage);
+    base.start?.();
+    this.#say({ postern: "listening", name });
+  }
+
+  accept(): Promise<Connection | null> {
+    const next = this.#waiting.shift();
+    if (next !== undefined) return Promise.resolve(next);
+    if (this.#isClosed) return Promise.resolve(null);
+    return new Promise((resolve) => this.#accepting.push(resolve));
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#base.removeEventListener("message", this.#onMessage);
+    this.#leave();
+    this.#lock?.leave();
+    for (const connection of this.#waiting.splice(0)) connection.close();
+    for (const resolve of this.#accepting.splice(0)) resolve(null);
+  }
+
+  readonly #onMessage = (event: MessageEvent): void => {
+    const message = portMessage(event.data);
+    if (message?.postern === "ask" && message.name === this.address) {
+      this.#say({ postern: this.#waiting.length < MAX_WAITING ? "yes" : "no", id: message.id });
+    }
+    const port = event.ports[0];
+    if (message?.postern !== "open" || message.name !== this.address || port === undefined) return;
+    // Who opens without asking, or many at once after one question, is refused here.
+    if (this.#waiting.length >= MAX_WAITING) return closePort(port);
+    port.postMessage({ postern: "opened", agent: this.#lock?.agent ?? null } satisfies OpenMessage);
+    const connection = connectionOnPort(port, this.address, message.agent);
+    const accept = this.#accepting.shift();
+    if (accept === undefined) this.#waiting.push(connection);
+    else accept(connection);
+  };
+
+  #say(message: PortMessage): void {
+    this.#base.postMessage(message, []);
+  }
+}

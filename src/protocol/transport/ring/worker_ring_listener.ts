@@ -1,0 +1,111 @@
+/** The listening end of worker rings; the dialogue stands in worker_ring.ts. */
+import type { BasePort } from "../message_port_connection.ts";
+import { type Connection, type Listener, TransportError } from "../transport.ts";
+import { joinAgentLock } from "./agent_lock.ts";
+import { isRingBytes, pairBytes, ringsIn } from "./ring.ts";
+import { RingConnection } from "./ring_connection.ts";
+import { SharedLink } from "./shared_link.ts";
+import { type RingMessage, ringMessage, WORKER_RING } from "./worker_ring_dialogue.ts";
+
+/** Connections that wait to be accepted, those still being set up included. */
+const MAX_WAITING = 1024;
+
+/** Names that are listened on, by base port. */
+const taken = new WeakMap<BasePort, Set<string>>();
+
+/**
+ * Listens.
+ *
+ * @throws {TransportError} if somebody listens on that name of the base port already
+ */
+export function listenForRings(base: BasePort, name: string): Listener {
+  const names = taken.get(base) ?? new Set();
+  if (names.has(name)) {
+    throw new TransportError("address", `cannot listen on "${name}" for shared memory: it is taken`);
+  }
+  taken.set(base, names.add(name));
+  return new RingListener(base, name, () => names.delete(name));
+}
+
+/**
+ * Size of the rings in a memory that came from outside.
+ *
+ * @returns null if it is no memory of two rings
+ */
+export function ringBytesOf(memory: SharedArrayBuffer): number | null {
+  const ringBytes = (memory.byteLength - pairBytes(0)) / 2;
+  return isRingBytes(ringBytes) ? ringBytes : null;
+}
+
+class RingListener implements Listener {
+  readonly address: string;
+  readonly #base: BasePort;
+  readonly #leave: () => void;
+  readonly #waiting: Connection[] = [];
+  readonly #accepting: ((connection: Connection | null) => void)[] = [];
+  #settingUp = 0;
+  #isClosed = false;
+
+  constructor(base: BasePort, name: string, leave: () => void) {
+    this.address = name;
+    this.#base = base;
+    this.#leave = leave;
+    base.addEventListener("message", this.#onMessage);
+    base.start?.();
+    this.#say({ postern: "ring-listening", name });
+  }
+
+  accept(): Promise<Connection | null> {
+    const next = this.#waiting.shift();
+    if (next !== undefined) return Promise.resolve(next);
+    if (this.#isClosed) return Promise.resolve(null);
+    return new Promise((resolve) => this.#accepting.push(resolve));
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#base.removeEventListener("message", this.#onMessage);
+    this.#leave();
+    for (const connection of this.#waiting.splice(0)) connection.close();
+    for (const resolve of this.#accepting.splice(0)) resolve(null);
+  }
+
+  readonly #onMessage = ({ data }: MessageEvent): void => {
+    const message = ringMessage(data);
+    if (message === null || !("name" in message) || message.name !== this.address) return;
+    if (message.postern === "ring-ask") {
+      this.#say({ postern: this.#isFull() ? "ring-no" : "ring-yes", id: message.id });
+    }
+    if (message.postern === "ring-open") void this.#open(message);
+  };
+
+  async #open({ id, agent, memory }: RingMessage & { readonly postern: "ring-open" }): Promise<void> {
+    const ringBytes = ringBytesOf(memory);
+    // Who opens without asking is refused here.
+    if (ringBytes === null || this.#isFull()) return this.#say({ postern: "ring-no", id });
+    this.#settingUp++;
+    const lock = await joinAgentLock();
+    this.#settingUp--;
+    if (this.#isClosed) {
+      lock.leave();
+      return this.#say({ postern: "ring-no", id });
+    }
+    const [incoming, outgoing] = ringsIn(memory, 0, ringBytes);
+    const link = new SharedLink({ incoming, outgoing, lock, otherAgent: agent });
+    const name = { transport: WORKER_RING, remoteAddress: null, localAddress: this.address };
+    const connection = new RingConnection(name, incoming, outgoing, link);
+    this.#say({ postern: "ring-up", id, agent: lock.agent });
+    const accept = this.#accepting.shift();
+    if (accept === undefined) this.#waiting.push(connection);
+    else accept(connection);
+  }
+
+  #isFull(): boolean {
+    return this.#waiting.length + this.#settingUp >= MAX_WAITING;
+  }
+
+  #say(message: RingMessage): void {
+    this.#base.postMessage(message, []);
+  }
+}
