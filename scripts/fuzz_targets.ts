@@ -26,15 +26,9 @@ import {
 import floors from "../tests/vectors/floors-v1.json" with { type: "json" };
 import packets from "../tests/vectors/knock-v1-more.json" with { type: "json" };
 import { fuzzJudge, judgeScript } from "./fuzz_judge.ts";
+import { rpcFuzzTargets } from "./fuzz_rpc_targets.ts";
+import { type FuzzTarget, noiseOrMutant, unlessRefused } from "./fuzz_target.ts";
 import type { FuzzRandom } from "./fuzz_random.ts";
-
-export interface FuzzTarget {
-  readonly name: string;
-  /** Makes an input. */
-  readonly make: (random: FuzzRandom) => Uint8Array;
-  /** Whether the reader accepted the input; throws if the property does not hold. */
-  readonly accepts: (input: Uint8Array) => boolean;
-}
 
 const hex = Uint8Array.fromHex;
 const encoder = new TextEncoder();
@@ -74,16 +68,8 @@ export const fuzzTargets: readonly FuzzTarget[] = [
   { name: "address", make: (random) => noiseOrMutant(random, addressSeeds), accepts: acceptsAddress },
   { name: "command_hash", make: (random) => noiseOrMutant(random, hashSeeds), accepts: acceptsCommandHash },
   { name: "judge", make: judgeScript, accepts: fuzzJudge },
+  ...rpcFuzzTargets,
 ];
-
-/** Noise, a seed with faults, or now and then a seed as it is. */
-function noiseOrMutant(random: FuzzRandom, seeds: readonly Uint8Array[]): Uint8Array {
-  const choice = random.below(20);
-  if (choice < 4) {
-    return random.bytes(random.below(201));
-  }
-  return choice === 4 ? random.pick(seeds) : random.mutate(random.pick(seeds));
-}
 
 /** Nearly always of the right length and version, since no other is read any further. */
 function makePlaintext(random: FuzzRandom): Uint8Array {
@@ -175,16 +161,4 @@ function acceptsCommandHash(bytes: Uint8Array): boolean {
   }
   assert.equal(`#${formatCommandHash(hash)}`, text.toLowerCase());
   return true;
-}
-
-/** What was read, or null if it was refused by exactly the given error. Every other error goes on. */
-function unlessRefused<T>(read: () => T, refusal: new (...args: never[]) => Error): T | null {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof Error && error.constructor === refusal) {
-      return null;
-    }
-    throw error;
-  }
 }

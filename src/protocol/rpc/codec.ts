@@ -5,6 +5,15 @@
 /** What a codec makes of a value: text (written as UTF-8), bytes, or several runs of bytes, one behind the other. */
 export type EncodedBody = string | Uint8Array | readonly Uint8Array[];
 
+/**
+ * Bytes of this length and above are long: they are not copied on their way to the connection, so they must not be
+ * changed until they are written.
+ */
+export const LONG_BODY_BYTES = 16 * 1024;
+
+/** Arrays and objects inside one another that the codecs here write and read, at most. */
+export const MAX_DEPTH = 64;
+
 /** A codec; one object serves any number of connections. */
 export interface Codec {
   /** Name on the wire: 1 to 16 characters out of `a-z 0-9 - .`. */
@@ -15,9 +24,9 @@ export interface Codec {
    */
   readonly views: boolean;
   /**
-   * Makes a body of a value, `undefined` included. Bytes given back may belong to the value or to the codec: they
-   * are copied or written out before the next call of `encode` where they are short, and must not be changed by
-   * the program until the call has settled where they are long.
+   * Makes a body of a value, `undefined` included. Bytes given back may belong to the value or to the codec: runs
+   * shorter than `LONG_BODY_BYTES` are copied before the next call of `encode`, longer ones are not copied and must
+   * not be changed until the call has settled.
    *
    * @throws {CodecError} if the codec has no form for the value
    */
@@ -25,7 +34,7 @@ export interface Codec {
   /**
    * Makes a value of a body, which begins at a multiple of 8 bytes.
    *
-   * @throws {CodecError} for any bytes that `encode` would not make, too deep or too large ones included; nothing else
+   * @throws {CodecError} for any bytes that are not of its format, too deep ones included; nothing else
    */
   decode(body: Uint8Array<ArrayBuffer>): unknown;
 }

@@ -52,7 +52,10 @@ export const FRAME_KINDS = {
   /** Either: wants a pong with the same value. */
   ping: 32,
   pong: 33,
-  /** Either: the sender begins no more calls and takes no more; what is open is finished, then `close` follows. */
+  /**
+   * Either: the sender begins no more calls, and takes none that is begun after this was seen (a ping follows, and
+   * its pong tells); what is open is finished, then `close` follows.
+   */
   drain: 34,
   /** Either, last frame of its sender; value: number of the reason; body: a message of at most 256 bytes. */
   close: 35,
@@ -63,7 +66,7 @@ export type FrameKind = keyof typeof FRAME_KINDS;
 
 /** Longest body of a frame before the connection is accepted. */
 export const MAX_HANDSHAKE_BODY_BYTES = 512;
-/** Longest message of `error` and `close`, in bytes of UTF-8. */
+/** Longest message of `error`, in bytes of UTF-8. */
 export const MAX_MESSAGE_BYTES = 1024;
 
 /** One frame as received. `body` lies in the receive buffer: it is valid only until the reader is asked for more. */

@@ -1,0 +1,201 @@
+/**
+ * Records: how a stream of bytes is encrypted, one key for each direction. Used by RPC after the handshake.
+ *
+ *   | length u32 | ciphertext | tag 16 |        length: of ciphertext and tag; big-endian
+ *
+ * AES-256-GCM (NIST SP 800-38D). The nonce is the number of the record, 96 bits, counted from 0 in each direction and
+ * never sent; the four bytes of the length are the associated data. The last record of a direction is empty, no other
+ * is: an end without it is no end.
+ *
+ * A record that was changed, left out, repeated, put elsewhere or taken from another direction or connection has the
+ * wrong tag, and all that tells which of it happened would have to come from whoever did it. So there is one refusal.
+ */
+
+/** Length of a key. */
+export const RECORD_KEY_BYTES = 32;
+/** Length of the field that says the length. */
+export const RECORD_LENGTH_BYTES = 4;
+/** Length of a tag. */
+export const RECORD_TAG_BYTES = 16;
+const NONCE_BYTES = 12;
+/** Where the low 64 bits of the nonce begin; those before it stay zero. */
+const COUNTER_OFFSET = 4;
+/** Longest plaintext of one record. */
+export const MAX_RECORD_PLAINTEXT_BYTES = 1024 * 1024;
+/** Longest record with everything. */
+export const MAX_RECORD_BYTES: number = RECORD_LENGTH_BYTES + MAX_RECORD_PLAINTEXT_BYTES + RECORD_TAG_BYTES;
+
+/**
+ * What is wrong with records:
+ * - `authentication`: it is not the record that was sent as this one
+ * - `length`: shorter than a tag, or longer than any record
+ * - `after_end`: bytes behind the last record
+ * - `truncated`: the bytes end before the last record
+ */
+export type RecordRefusal = "authentication" | "length" | "after_end" | "truncated";
+
+/** What arrived is not what was sent. */
+export class RecordError extends Error {
+  /** What is wrong, for programs. */
+  readonly refusal: RecordRefusal;
+
+  /** Makes one. */
+  constructor(refusal: RecordRefusal, message: string) {
+    super(message);
+    this.name = "RecordError";
+    this.refusal = refusal;
+  }
+}
+
+/** Seals the records of one direction, in the order of the calls. */
+export class RecordSealer {
+  readonly #key: Promise<CryptoKey>;
+  #next = 0n;
+  #hasEnded = false;
+
+  /**
+   * Makes one for the first record.
+   *
+   * @param key 32 bytes that were never used for records before: a nonce used twice with one key gives both
+   * plaintexts and the key of the tags away
+   */
+  constructor(key: Uint8Array<ArrayBuffer>) {
+    this.#key = importKey(key, "encrypt");
+  }
+
+  /**
+   * Makes a record.
+   *
+   * @param plaintext 1 to 1,048,576 bytes; not to be changed until the promise settles
+   * @returns the whole record
+   * @throws {RangeError} if it is of another length
+   * @throws {TypeError} after `sealEnd`
+   */
+  seal(plaintext: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    if (plaintext.length === 0 || plaintext.length > MAX_RECORD_PLAINTEXT_BYTES) {
+      throw new RangeError(
+        `cannot seal a record: found ${plaintext.length} bytes, accepted are 1 to ${MAX_RECORD_PLAINTEXT_BYTES}`,
+      );
+    }
+    return this.#seal(plaintext);
+  }
+
+  /**
+   * Makes the last record.
+   *
+   * @throws {TypeError} the second time
+   */
+  sealEnd(): Promise<Uint8Array<ArrayBuffer>> {
+    const record = this.#seal(new Uint8Array(0));
+    this.#hasEnded = true;
+    return record;
+  }
+
+  #seal(plaintext: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#hasEnded) throw new TypeError("cannot seal a record: the last one was sealed");
+    return sealed(this.#key, nonceOf(this.#next++), plaintext);
+  }
+}
+
+/** Opens the records of one direction, in order. */
+export class RecordOpener {
+  readonly #key: Promise<CryptoKey>;
+  #next = 0n;
+  #hasEnded = false;
+
+  /** Makes one for the first record, with the key of its sealer. */
+  constructor(key: Uint8Array<ArrayBuffer>) {
+    this.#key = importKey(key, "decrypt");
+  }
+
+  /** Whether the last record was opened. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /**
+   * Opens the next record. Nothing can be opened any more after one was refused.
+   *
+   * @param record whole, with its length; not to be changed until the promise settles
+   * @returns the plaintext; null for the last record
+   * @throws {RecordError} "length", "authentication" or "after_end"
+   */
+  async open(record: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer> | null> {
+    if (this.#hasEnded) {
+      throw new RecordError("after_end", "cannot open a record: the last one has come before");
+    }
+    const sealedBytes = recordLength(record);
+    if (sealedBytes !== record.length - RECORD_LENGTH_BYTES) {
+      throw new RecordError("length", "cannot open a record: it does not have the length that it says");
+    }
+    const algorithm = {
+      name: "AES-GCM",
+      iv: nonceOf(this.#next),
+      additionalData: record.subarray(0, RECORD_LENGTH_BYTES),
+    };
+    let plaintext: ArrayBuffer;
+    try {
+      plaintext = await crypto.subtle.decrypt(
+        algorithm,
+        await this.#key,
+        record.subarray(RECORD_LENGTH_BYTES),
+      );
+    } catch {
+      throw new RecordError("authentication", "cannot open a record: it is not the one that was sent here");
+    }
+    this.#next++;
+    this.#hasEnded = plaintext.byteLength === 0;
+    return this.#hasEnded ? null : new Uint8Array(plaintext);
+  }
+}
+
+/**
+ * Length of ciphertext and tag, as the first four bytes of a record say; checked before anything is set aside for it.
+ *
+ * @throws {RecordError} "length" if no record has it
+ */
+export function recordLength(head: Uint8Array<ArrayBuffer>): number {
+  const bytes = new DataView(head.buffer, head.byteOffset, head.length).getUint32(0);
+  if (bytes < RECORD_TAG_BYTES || bytes > MAX_RECORD_PLAINTEXT_BYTES + RECORD_TAG_BYTES) {
+    throw new RecordError(
+      "length",
+      `cannot open a record: it says ${bytes} bytes, accepted are ${RECORD_TAG_BYTES} to ${
+        MAX_RECORD_PLAINTEXT_BYTES + RECORD_TAG_BYTES
+      }`,
+    );
+  }
+  return bytes;
+}
+
+async function sealed(
+  key: Promise<CryptoKey>,
+  iv: Uint8Array<ArrayBuffer>,
+  plaintext: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const record = new Uint8Array(RECORD_LENGTH_BYTES + plaintext.length + RECORD_TAG_BYTES);
+  new DataView(record.buffer).setUint32(0, plaintext.length + RECORD_TAG_BYTES);
+  const algorithm = { name: "AES-GCM", iv, additionalData: record.subarray(0, RECORD_LENGTH_BYTES) };
+  record.set(
+    new Uint8Array(await crypto.subtle.encrypt(algorithm, await key, unshared(plaintext))),
+    RECORD_LENGTH_BYTES,
+  );
+  return record;
+}
+
+/** WebCrypto takes no memory that others may write to. */
+function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer ? bytes as Uint8Array<ArrayBuffer> : new Uint8Array(bytes);
+}
+
+function nonceOf(counter: bigint): Uint8Array<ArrayBuffer> {
+  const nonce = new Uint8Array(NONCE_BYTES);
+  new DataView(nonce.buffer).setBigUint64(COUNTER_OFFSET, counter);
+  return nonce;
+}
+
+function importKey(key: Uint8Array<ArrayBuffer>, usage: "encrypt" | "decrypt"): Promise<CryptoKey> {
+  if (key.length !== RECORD_KEY_BYTES) {
+    throw new TypeError(`cannot use a key of ${key.length} bytes for records: it wants ${RECORD_KEY_BYTES}`);
+  }
+  return crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
+}

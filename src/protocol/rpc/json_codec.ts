@@ -1,0 +1,108 @@
+/**
+ * The codec "json": what `JSON.stringify` makes, as UTF-8. `undefined` at the top has a form of its own, the empty
+ * body, because methods without input or output are common.
+ */
+import { type Codec, CodecError, MAX_DEPTH } from "./codec.ts";
+import { readText } from "./utf8.ts";
+
+const REFUSED_KEY = "__proto__";
+const QUOTE = 0x22, BACKSLASH = 0x5c, BRACE_OPEN = 0x7b, BRACE_CLOSE = 0x7d;
+/** What a brace has and the bracket beside it has not. */
+const BRACE_BIT = 0x20;
+
+/** The codec "json". */
+export const json: Codec = { id: "json", views: false, encode, decode };
+
+/** Gives the codec "json". */
+export function jsonCodec(): Codec {
+  return json;
+}
+
+function encode(value: unknown): string {
+  if (value === undefined) return "";
+  const text = stringify(value);
+  checkDepth(text, "write");
+  // Only a key is followed by a colon; the same letters inside of a text are cleared of suspicion by parsing.
+  if (text.includes(`${REFUSED_KEY}":`)) parse(text, "write");
+  return text;
+}
+
+function stringify(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) { // a bigint, a circle, depth without end, or a `toJSON` that fails
+    throw new CodecError("cannot write a value as JSON: it has no form there", { cause });
+  }
+  if (text === undefined) {
+    throw new CodecError(`cannot write a value as JSON: found a ${typeof value}`);
+  }
+  return text;
+}
+
+function decode(body: Uint8Array<ArrayBuffer>): unknown {
+  if (body.length === 0) return undefined;
+  let text: string;
+  try {
+    text = readText(body);
+  } catch (cause) {
+    throw new CodecError("cannot read JSON: found bytes that are no UTF-8", { cause });
+  }
+  checkDepth(text, "read");
+  // A key may also be spelled with escapes.
+  if (text.includes(REFUSED_KEY) || text.includes("\\u00")) return parse(text, "read");
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw foundNoJson("read");
+  }
+}
+
+/** Without a cause: the runtime's own error repeats a piece of the body. */
+function foundNoJson(act: "read" | "write"): CodecError {
+  return new CodecError(`cannot ${act} JSON: found something else`);
+}
+
+/** Parses, and refuses the key that means the prototype wherever the value is copied key by key. */
+function parse(text: string, act: "read" | "write"): unknown {
+  try {
+    return JSON.parse(text, (key, value) => {
+      if (key === REFUSED_KEY) throw new CodecError(`cannot ${act} JSON: found a key "${REFUSED_KEY}"`);
+      return value;
+    });
+  } catch (error) {
+    throw error instanceof CodecError ? error : foundNoJson(act);
+  }
+}
+
+/** `JSON.parse` itself goes down without end, and so would whoever walks through the value. */
+function checkDepth(text: string, act: "read" | "write"): void {
+  if (hasFewBrackets(text)) return;
+  const { length } = text;
+  let depth = 0;
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === QUOTE) {
+      i++;
+      for (let inside = text.charCodeAt(i); inside !== QUOTE && i < length; inside = text.charCodeAt(i)) {
+        i += inside === BACKSLASH ? 2 : 1;
+      }
+    } else if ((unit | BRACE_BIT) === BRACE_OPEN) {
+      if (++depth > MAX_DEPTH) {
+        throw new CodecError(`cannot ${act} JSON: found a depth of more than ${MAX_DEPTH}`);
+      }
+    } else if ((unit | BRACE_BIT) === BRACE_CLOSE) depth--;
+  }
+}
+
+/** Whether there are too few to be too deep, wherever they stand. Most bodies end here, at the speed of `indexOf`. */
+function hasFewBrackets(text: string): boolean {
+  if (text.length <= MAX_DEPTH) return true;
+  let left = MAX_DEPTH;
+  for (const bracket of ["[", "{"]) {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      if (left-- === 0) return false;
+    }
+  }
+  return true;
+}

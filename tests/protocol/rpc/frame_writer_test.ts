@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { FRAME_KINDS, FrameError, HEADER_BYTES } from "../../../src/protocol/rpc/frame.ts";
+import { FrameWriter } from "../../../src/protocol/rpc/frame_writer.ts";
+import { holds } from "../../property.ts";
+import { joined, type PlainFrame, readAll } from "./byte_stream.ts";
+
+const LONG = 16 * 1024;
+
+Deno.test("FrameWriter.add() queues nothing of a body that is too long, in whatever form", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 40_000 });
+  const tooLong = [
+    "x".repeat(40_001),
+    "é".repeat(16_000) + "é".repeat(4_001),
+    new Uint8Array(40_001),
+    [new Uint8Array(40_000), new Uint8Array(1)],
+    [new Uint8Array(1), new Uint8Array(20_000), new Uint8Array(20_000)],
+  ];
+  for (const body of tooLong) {
+    assert.throws(
+      () => writer.add(FRAME_KINDS.call, 0, 1, 0, body),
+      (error) => error instanceof FrameError && error.reason === "too_large",
+    );
+    assert.equal(writer.queuedBytes, 0);
+  }
+  const short = new FrameWriter({ maxBodyBytes: 9 });
+  assert.throws(() => short.add(FRAME_KINDS.call, 0, 1, 0, "ééééé"), FrameError);
+  assert.deepEqual(short.take(), []);
+  assert.equal(short.add(FRAME_KINDS.call, 0, 1, 0, "éééé€".slice(0, 4)), 8);
+});
+
+Deno.test("FrameWriter.add() takes errors and the reason of closing where the other side takes no bodies", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 0 });
+  assert.equal(writer.add(FRAME_KINDS.error, 0, 1, 2, new Uint8Array(1024)), 1024);
+  assert.equal(writer.add(FRAME_KINDS.close, 0, 0, 2, new Uint8Array(256)), 256);
+  assert.throws(() => writer.add(FRAME_KINDS.close, 0, 0, 2, new Uint8Array(257)), FrameError);
+  assert.throws(() => writer.add(FRAME_KINDS.reply, 0, 1, 0, new Uint8Array(1)), FrameError);
+});
+
+Deno.test("FrameWriter writes texts, bytes and parts alike, in batches whose memory is used again", () => {
+  const text = fc.oneof(
+    fc.string({ unit: "grapheme", maxLength: 100 }),
+    fc.nat(30_000).map((length) => "a€".repeat(length / 2)),
+  );
+  holds(
+    fc.property(
+      fc.array(fc.array(fc.tuple(text, fc.array(fc.nat(30_000), { maxLength: 3 })), { maxLength: 5 }), {
+        maxLength: 4,
+      }),
+      (batches) => {
+        const writer = new FrameWriter({ maxBodyBytes: 200_000 });
+        for (const batch of batches) {
+          const expected: PlainFrame[] = [];
+          let queued = 0;
+          for (const [i, [content, cuts]] of batch.entries()) {
+            const bytes = new TextEncoder().encode(content);
+            const places = [
+              0,
+              ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b),
+              bytes.length,
+            ];
+            const parts = places.slice(1).map((end, k) => bytes.subarray(places[k], end));
+            for (const [k, body] of [content, bytes, parts].entries()) {
+              const length = writer.add(FRAME_KINDS.call, k, i, k, body);
+              assert.equal(length, bytes.length);
+              queued += HEADER_BYTES + Math.ceil(length / 8) * 8;
+              assert.equal(writer.queuedBytes, queued);
+              expected.push({ kind: FRAME_KINDS.call, method: k, id: i, value: k, body: bytes.toHex() });
+            }
+          }
+          const chunks = writer.take();
+          assert.equal(writer.queuedBytes, 0);
+          assert.equal(writer.unwrittenBytes, queued);
+          assert(chunks.every((chunk) => chunk.length > 0));
+          assert.deepEqual(readAll(joined(chunks), [65536], { maxBodyBytes: 200_000 }).frames, expected);
+          writer.release();
+          assert.equal(writer.unwrittenBytes, 0);
+        }
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
+
+Deno.test("FrameWriter.add() copies short bodies at once and does not copy long ones", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 200_000 });
+  const short = new Uint8Array(100).fill(1), long = new Uint8Array(LONG).fill(1);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, short);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, [short, long, short]);
+  short.fill(2);
+  const chunks = writer.take();
+  assert.equal(chunks.filter((chunk) => chunk.buffer === long.buffer).length, 1);
+  assert(!joined(chunks).includes(2));
+});
+
+Deno.test("FrameWriter leaves a batch that is being written alone until it is released", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 1000 });
+  writer.add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(1000).fill(1));
+  const first = writer.take();
+  const before = joined(first);
+  const others = [1, 2, 3].map(() => new FrameWriter({ maxBodyBytes: 1000 }));
+  for (const each of [writer, ...others]) each.add(FRAME_KINDS.item, 0, 2, 0, new Uint8Array(1000).fill(9));
+  assert.deepEqual(joined(first), before);
+  assert.equal(writer.unwrittenBytes, 2 * (HEADER_BYTES + 1000));
+  writer.release();
+  assert.equal(writer.unwrittenBytes, HEADER_BYTES + 1000);
+  assert.equal(joined(writer.take()).at(-1), 9);
+});
+
+Deno.test("FrameWriter.abandon() forgets what is queued and what is being written, and leaves its memory alone", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 1000 });
+  writer.add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(1000).fill(1));
+  const [beingWritten] = writer.take();
+  assert(beingWritten !== undefined);
+  const before = beingWritten.slice();
+  writer.add(FRAME_KINDS.item, 0, 1, 0, "more");
+  writer.abandon();
+  writer.release();
+  assert.equal(writer.unwrittenBytes, 0);
+  for (let i = 0; i < 3; i++) {
+    new FrameWriter({ maxBodyBytes: 1000 }).add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(1000).fill(9));
+  }
+  assert.deepEqual(beingWritten, before);
+});
