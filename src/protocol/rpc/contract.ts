@@ -12,6 +12,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
  * Only what is used here is named.
  */
 export interface Schema<Value> {
+  /** The interface itself; whoever made the schema fills it in. */
   readonly "~standard": {
     readonly version: 1;
     readonly validate: (value: unknown) => SchemaResult<Value> | Promise<SchemaResult<Value>>;
@@ -37,15 +38,15 @@ export interface MethodSchemas<Input, In, Out> {
   readonly output?: Schema<Out>;
 }
 
-declare const types: unique symbol;
-
 /** One method of a contract. */
 export interface Method<S extends Shape = Shape, Input = unknown, In = unknown, Out = unknown> {
+  /** How it behaves. */
   readonly shape: S;
+  /** What checks its values. */
   // deno-lint-ignore no-explicit-any -- variance: a contract of known methods must fit `Methods`
   readonly schemas: MethodSchemas<any, any, any>;
   /** Never there at run time. */
-  readonly [types]?: { readonly input: Input; readonly in: In; readonly out: Out };
+  readonly "~types"?: { readonly input: Input; readonly in: In; readonly out: Out };
 }
 
 /** One input, one output. */
@@ -81,11 +82,13 @@ export type Methods = Readonly<Record<string, Method>>;
 
 /** What both sides agree on. */
 export interface Contract<M extends Methods = Methods> {
+  /** By name. */
   readonly methods: M;
   /** Names in the order of their numbers on the wire. */
   readonly names: readonly string[];
   /** SHA-256, 32 bytes, over version, names and shapes. */
   readonly hash: Uint8Array<ArrayBuffer>;
+  /** The application's own number or name of it. */
   readonly version: string;
 }
 
@@ -178,7 +181,9 @@ export interface CallContext<Calls extends Contract = Contract> {
 
 /** Who is at the other end, as far as it was shown. */
 export interface PeerInfo {
+  /** Name of the transport. */
   readonly transport: string;
+  /** Where it is, in the transport's own words, for logs; null where that has no name. */
   readonly remoteAddress: string | null;
   /** What the handshake proved: nothing, or that it holds the secret, or which executable its process runs. */
   readonly authenticated: "none" | "secret" | "process";

@@ -19,11 +19,14 @@ export interface Limits {
   readonly keepAliveMs: number;
   /** Time it has to answer. */
   readonly keepAliveTimeoutMs: number;
-  /** Deadline of a call that names none. */
+  /** Deadline of a call with one output and no items that names none; streams have none unless they name one. */
   readonly defaultDeadlineMs: number;
   /** Time that open calls have to finish when the connection is closed gracefully. */
   readonly drainTimeoutMs: number;
 }
+
+/** What one side tells the other in its hello. */
+export type ToldLimits = Pick<Limits, "maxBodyBytes" | "maxConcurrentCalls" | "streamWindowBytes">;
 
 const KIB = 1024, MIB = 1024 * KIB;
 
