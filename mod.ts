@@ -1,5 +1,6 @@
 /**
- * Postern as a library: make keys, build and open knock packets, send knocks.
+ * Postern as a library: make keys, build and open knock packets, send knocks; and typed calls between programs over
+ * any transport (RPC).
  *
  * A knock is one encrypted 94-byte UDP datagram that asks a server to run a command it has configured. The server
  * never answers. Sending needs `--allow-net`, and `--unstable-net` (or `"unstable": ["net"]` in deno.json), because
@@ -30,6 +31,43 @@
  * console.log(packet.length, decodePacket(key, packet).strict); // 94 true
  * ```
  *
+ * @example Serve typed calls, and call them
+ * ```ts
+ * import { call, contract, hmac, Node, stream, tcp } from "@postern/postern";
+ *
+ * const math = contract({
+ *   add: call<{ a: number; b: number }, number>(),
+ *   countTo: stream<number, number>(),
+ * });
+ * const handshake = hmac(crypto.getRandomValues(new Uint8Array(32)));
+ *
+ * await using server = await new Node({ handshake }).serve(math, tcp("127.0.0.1:0"), {
+ *   add: ({ a, b }) => a + b,
+ *   async *countTo(last) {
+ *     for (let i = 1; i <= last; i++) yield i;
+ *   },
+ * }).start();
+ *
+ * await using client = await new Node({ handshake }).connect(math, tcp(server.addresses[0])).start();
+ * console.log(await client.add({ a: 1, b: 2 }), await Array.fromAsync(client.countTo(3))); // 3 [ 1, 2, 3 ]
+ * ```
+ *
+ * @example Find a service by its name, whichever program starts first
+ * ```ts
+ * import { call, contract, memory, memoryDiscovery, Node } from "@postern/postern";
+ *
+ * const greeting = contract({ greet: call<string, string>() });
+ * const discovery = memoryDiscovery(); // without it: this user's folder of services, on Windows the registry
+ *
+ * const looking = new Node({ discovery }).connect(greeting, memory()).waitFor("GREETING").start();
+ * await using server = await new Node({ discovery })
+ *   .serve(greeting, memory(), { greet: (name) => `hello ${name}` })
+ *   .publish("GREETING").oneToOne().start();
+ *
+ * await using client = await looking;
+ * console.log(await client.greet("you"), server.peers.length); // hello you 1
+ * ```
+ *
  * @module
  */
 export { AddressError, type IpAddress, parseIp } from "./src/protocol/knock/address.ts";
@@ -49,3 +87,22 @@ export {
   type SentKnock,
 } from "./src/client/knock/send.ts";
 export { Failure, UsageFailure } from "./src/system/failure.ts";
+
+export * from "./src/protocol/rpc/browser.ts";
+export { Node } from "./src/rpc/node.ts";
+export { folderDiscovery, type FolderDiscoveryOptions } from "./src/rpc/discovery_folder.ts";
+export { registryDiscovery, type RegistryDiscoveryOptions } from "./src/rpc/discovery_registry.ts";
+export type { ProcessView, RunningImage, SocketEnds } from "./src/rpc/peer_process.ts";
+export { signedProcess, type SignedProcessOptions } from "./src/rpc/signed_process.ts";
+export { tcp } from "./src/protocol/transport/tcp.ts";
+export { tls, type TlsOptions } from "./src/protocol/transport/tls.ts";
+export { unix, type UnixOptions } from "./src/protocol/transport/unix.ts";
+export {
+  vsock,
+  type VsockPlace,
+  type VsockSocket,
+  type VsockSystem,
+} from "./src/protocol/transport/vsock.ts";
+export type { ListeningSocket } from "./src/protocol/transport/socket_listener.ts";
+export { childStdio, type ChildStdioOptions, stdio } from "./src/protocol/transport/stdio.ts";
+export { mmapRing, type MmapRingOptions } from "./src/protocol/transport/ring/mmap.ts";

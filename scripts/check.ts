@@ -2,15 +2,24 @@
  * The gate, `deno task check`: runs every check and changes nothing. One line a check; what a broken one found is
  * shown below it. Ends with 1 if any is broken.
  */
-import { typescriptBlocks } from "./doc_examples.ts";
-import { forbiddenImports, hotPathProblems, type Import, isRuled, readImports } from "./import_rules.ts";
+import { exampleFileName, typescriptBlocks } from "./doc_examples.ts";
+import {
+  forbiddenImports,
+  hotPathProblems,
+  type Import,
+  isRuled,
+  loadedAtOnce,
+  readImports,
+} from "./import_rules.ts";
 import { permissionsPageProblems } from "./permissions_page.ts";
-import { fileNameProblem, reservedUses } from "./source_rules.ts";
+import { denoUses, fileNameProblem, reservedUses } from "./source_rules.ts";
 
 const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 const SOURCE_FOLDERS = ["src", "tests", "scripts", "bench", "examples"];
 /** `client send` begins with these; the second is what the first imports for it. */
 const HOT_PATH = ["main.ts", "src/cli/client_send.ts"];
+/** What the package's "./browser" begins with. */
+const BROWSER_ENTRY = "src/protocol/rpc/browser.ts";
 
 /** Shown of what one check found; the rest is more of the same. */
 const MAX_LINES = 60;
@@ -33,6 +42,14 @@ async function main(): Promise<number> {
     { name: "types", run: () => deno("check", ...sources) },
     { name: "import directions", run: async () => forbiddenImports(await ruledImports()) },
     { name: "hot path of client send", run: async () => hotPathProblems(await ruledImports(), HOT_PATH) },
+    {
+      name: "no Deno in what browsers load",
+      run: async () => await eachText(loadedAtOnce(await ruledImports(), [BROWSER_ENTRY]), denoUses),
+    },
+    {
+      name: "public documentation",
+      run: () => deno("doc", "--lint", "mod.ts", BROWSER_ENTRY),
+    },
     {
       name: "file names",
       run: () => Promise.resolve(sources.map(fileNameProblem).filter((each) => each !== null)),
@@ -85,16 +102,18 @@ async function eachText(
   return found.flat();
 }
 
-/** Type-checks every example as a program of its own, with this repository as its library. */
+/** Type-checks every example as a program or a file of one, with this repository as its library. */
 async function checkExamples(): Promise<string[]> {
   const folder = await Deno.makeTempDir({ prefix: "postern-examples-" });
   try {
     const paths: string[] = [];
     for (const document of await documents()) {
       const blocks = typescriptBlocks(document, await Deno.readTextFile(`${root}/${document}`));
+      const documentFolder = `${folder}/${document.replaceAll(/[^A-Za-z0-9]/g, "_")}`;
+      await Deno.mkdir(documentFolder);
       for (const [index, block] of blocks.entries()) {
-        const path = `${folder}/${document.replaceAll(/[^A-Za-z0-9]/g, "_")}_${index + 1}.ts`;
-        await Deno.writeTextFile(path, block);
+        const path = `${documentFolder}/${exampleFileName(block) ?? `example_${index + 1}.ts`}`;
+        await Deno.writeTextFile(path, block, { createNew: true });
         paths.push(path);
       }
     }

@@ -10,6 +10,14 @@ export function typescriptBlocks(path: string, text: string): string[] {
   return [...markdown.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, block = ""]) => block);
 }
 
+/**
+ * The name of the file that a block is, where its first line says so, such as `// server.ts`: other blocks of the same
+ * document import it by that name.
+ */
+export function exampleFileName(block: string): string | null {
+  return /^\/\/ ([a-z0-9_]+\.ts)\n/.exec(block)?.[1] ?? null;
+}
+
 function docComments(source: string): string {
   return [...source.matchAll(/^[ ]*\/\*\*([\s\S]*?)\*\//gm)]
     .map(([, comment = ""]) => comment.replace(/^[ ]*\* ?/gm, ""))

@@ -2,10 +2,12 @@
  * Which file may import which: the trust diagram, enforced.
  *
  *   main -> cli -> setup -> client | server | commander -> protocol, system
- *   mod  -> client, protocol, system
+ *   mod  -> client, rpc, protocol, system
+ *   rpc  -> protocol, system
  *
  * Client, server and commander never import each other, and nobody of them imports setup, which installs and examines
- * them all and runs as root for a moment; protocol and system know nobody, and not each other. What `client send` loads
+ * them all and runs as root for a moment; rpc, the machine's part of the RPC library, is nobody's but the library's;
+ * protocol and system know nobody, and not each other. What `client send` loads
  * at once, its hot path, takes nothing from `node:` and nothing from npm but the ciphers.
  */
 
@@ -19,12 +21,13 @@ export interface Import {
 
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "main.ts": ["cli"],
-  "mod.ts": ["client", "protocol", "system"],
+  "mod.ts": ["client", "rpc", "protocol", "system"],
   cli: ["cli", "setup", "client", "server", "commander", "protocol", "system"],
   setup: ["setup", "client", "server", "commander", "protocol", "system"],
   client: ["client", "protocol", "system"],
   server: ["server", "protocol", "system"],
   commander: ["commander", "protocol", "system"],
+  rpc: ["rpc", "protocol", "system"],
   protocol: ["protocol"],
   system: ["system"],
 };
@@ -33,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const VERSION_FILE = "deno.json";
 /** The files that an installation begins with, taken as text; what reads a setting's default from them too. */
 const INSTALLED_FILES = /^deploy\//;
+const EXTERNAL = /^[a-z]+:/;
 const NOBLE = /^npm:\/?@noble\//;
 
 /** The sources the rules are for: `main.ts`, `mod.ts` and everything below `src/`. */
@@ -53,7 +57,7 @@ export function forbiddenImports(imports: readonly Import[]): string[] {
 function problemOf(from: string, to: string): string | null {
   const layer = layerOf(from);
   if (layer === null) return null;
-  const external = /^[a-z]+:/.exec(to)?.[0];
+  const external = EXTERNAL.exec(to)?.[0];
   if (external !== undefined) {
     if (external !== "npm:" && external !== "node:") {
       return "only npm and node are allowed besides the repository";
@@ -83,20 +87,29 @@ function layerOf(path: string): string | null {
  * @param entries the files it begins with: the program, and what it imports dynamically on this path
  */
 export function hotPathProblems(imports: readonly Import[], entries: readonly string[]): string[] {
-  const statics = imports.filter((each) => !each.isDynamic);
-  const reached = new Set(entries);
   const found: string[] = [];
-  for (const from of reached) {
-    const own = statics.filter((each) => each.from === from);
-    if (own.length === 0 && !imports.some((each) => each.from === from || each.to === from)) {
+  for (const from of loadedAtOnce(imports, entries)) {
+    if (!imports.some((each) => each.from === from || each.to === from)) {
       found.push(`${from} is no source of this program`);
     }
-    for (const { to } of own) {
-      if (!/^[a-z]+:/.test(to)) reached.add(to);
-      else if (!NOBLE.test(to)) found.push(`${from} imports ${to} at once, and client send would pay for it`);
+    for (const { to } of imports.filter((each) => each.from === from && !each.isDynamic)) {
+      if (EXTERNAL.test(to) && !NOBLE.test(to)) {
+        found.push(`${from} imports ${to} at once, and client send would pay for it`);
+      }
     }
   }
   return found;
+}
+
+/** Every file of the repository that is loaded with the entries, these included; a dynamic import is not followed. */
+export function loadedAtOnce(imports: readonly Import[], entries: readonly string[]): string[] {
+  const reached = new Set(entries);
+  for (const from of reached) {
+    for (const each of imports) {
+      if (each.from === from && !each.isDynamic && !EXTERNAL.test(each.to)) reached.add(each.to);
+    }
+  }
+  return [...reached];
 }
 
 /**

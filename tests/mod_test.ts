@@ -1,6 +1,7 @@
 /** The library as its documentation shows it: each example is run as written, on loopback. */
 import assert from "node:assert/strict";
 import * as library from "../mod.ts";
+import * as browser from "../src/protocol/rpc/browser.ts";
 import { typescriptBlocks } from "../scripts/doc_examples.ts";
 import { DatagramCatcher } from "./e2e/datagram_catcher.ts";
 import { openRurocoPacket, rurocoCommandHash } from "./reference/ruroco.ts";
@@ -52,16 +53,55 @@ for (const path of ["docs/knock.md", "README.md", "mod.ts"]) {
   });
 }
 
+for (
+  const [name, word] of [
+    ["packet", "encodePacket"],
+    ["calls", "countTo"],
+    ["discovery", "waitFor"],
+  ] as const
+) {
+  Deno.test({
+    name: `the ${name} example of mod.ts prints what it says`,
+    timeout: 30_000,
+    async fn(): Promise<void> {
+      const blocks = typescriptBlocks("mod.ts", await Deno.readTextFile(new URL("mod.ts", root)));
+      const [example, ...others] = blocks.filter((block) => block.includes(word));
+      const [, promised] = /console\.log\(.*\); \/\/ (.*)/.exec(example ?? "") ?? [];
+      assert(example !== undefined && promised !== undefined && others.length === 0);
+      assert.equal(await runExample(example, ""), `${promised}\n`);
+    },
+  });
+}
+
 Deno.test({
-  name: "the packet example of mod.ts prints what it says",
+  name: "the example of ./browser calls a server and can be called by it",
   timeout: 30_000,
   async fn(): Promise<void> {
-    const blocks = typescriptBlocks("mod.ts", await Deno.readTextFile(new URL("mod.ts", root)));
-    const [example] = blocks.filter((block) => block.includes("encodePacket"));
-    const [, promised] = /console\.log\(.*\); \/\/ (.*)/.exec(example ?? "") ?? [];
-    assert(example !== undefined && promised !== undefined);
-    assert.equal(await runExample(example, ""), `${promised}\n`);
+    const path = "src/protocol/rpc/browser.ts";
+    const [example, ...others] = typescriptBlocks(path, await Deno.readTextFile(new URL(path, root)));
+    assert(example !== undefined && others.length === 0);
+    const math = library.contract({ add: library.call<{ a: number; b: number }, number>() });
+    const page = library.contract({ title: library.call<null, string>() });
+    const titles: string[] = [];
+    await using server = await new library.Node()
+      .serve(math, library.webSocket("ws://127.0.0.1:0/"), {
+        add: async ({ a, b }, { client }) => {
+          titles.push(await client.title(null));
+          return a + b;
+        },
+      }, { calls: page })
+      .start();
+    const local = example.replace("ws://127.0.0.1:1337/", server.addresses[0] ?? "");
+    assert.notEqual(local, example);
+    assert.equal(await runExample(`${local}await client[Symbol.asyncDispose]();\n`, ""), "3\n");
+    assert.deepEqual(titles, ["a page"]);
   },
+});
+
+Deno.test("./browser gives nothing that the library itself does not", () => {
+  for (const [name, value] of Object.entries(browser)) {
+    assert.equal((library as Record<string, unknown>)[name], value, name);
+  }
 });
 
 Deno.test("mod.ts exports what the documentation names", () => {
@@ -75,6 +115,13 @@ Deno.test("mod.ts exports what the documentation names", () => {
       "encodePacket",
       "decodePacket",
       "sendKnock",
+      "contract",
+      "Node",
+      "hmac",
+      "tcp",
+      "webSocket",
+      "transportConformance",
+      "folderDiscovery",
     ]
   ) assert(exported.includes(name), name);
 });

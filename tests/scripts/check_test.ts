@@ -6,9 +6,10 @@ import {
   hotPathProblems,
   type Import,
   isRuled,
+  loadedAtOnce,
   readImports,
 } from "../../scripts/import_rules.ts";
-import { fileNameProblem, reservedUses } from "../../scripts/source_rules.ts";
+import { denoUses, fileNameProblem, reservedUses } from "../../scripts/source_rules.ts";
 
 /** Writes a small repository and gives its imports as the runtime sees them. */
 async function importsOf(files: Readonly<Record<string, string>>): Promise<Import[]> {
@@ -59,6 +60,10 @@ const ALLOWED: readonly [from: string, to: string][] = [
   ["main.ts", "src/cli/run.ts"],
   ["mod.ts", "src/client/knock/send.ts"],
   ["mod.ts", "src/protocol/knock/key.ts"],
+  ["mod.ts", "src/rpc/node.ts"],
+  ["src/rpc/node.ts", "src/rpc/discovery_folder.ts"],
+  ["src/rpc/node.ts", "src/protocol/rpc/node.ts"],
+  ["src/rpc/node.ts", "src/system/lock.ts"],
   ["src/cli/run.ts", "src/server/knock/run.ts"],
   ["src/cli/run.ts", "src/protocol/knock/key.ts"],
   ["src/cli/run.ts", "deno.json"],
@@ -75,6 +80,14 @@ const FORBIDDEN: readonly [from: string, to: string][] = [
   ["main.ts", "src/system/log.ts"],
   ["mod.ts", "src/server/knock/run.ts"],
   ["mod.ts", "src/cli/run.ts"],
+  ["src/rpc/node.ts", "src/client/knock/send.ts"],
+  ["src/rpc/node.ts", "src/server/knock/run.ts"],
+  ["src/rpc/node.ts", "mod.ts"],
+  ["src/client/knock/send.ts", "src/rpc/node.ts"],
+  ["src/protocol/rpc/node.ts", "src/rpc/node.ts"],
+  ["src/protocol/rpc/node.ts", "npm:@msgpack/msgpack@^3"],
+  ["src/protocol/rpc/node.ts", "npm:birpc@^4"],
+  ["src/system/lock.ts", "src/rpc/node.ts"],
   ["src/client/knock/send.ts", "src/commander/knock/run.ts"],
   ["src/server/knock/run.ts", "src/client/knock/send.ts"],
   ["src/server/knock/run.ts", "src/commander/knock/run.ts"],
@@ -180,6 +193,47 @@ Deno.test("reservedUses() finds output and exit outside of their place, with the
   assert.equal(reservedUses("src/cli/terminal.ts", "console.log(1);\n").length, 1);
   // A path in a string must not look like the beginning of a comment that hides what follows.
   assert.equal(reservedUses(elsewhere, "const p = `${d}/*.key`;\nDeno.exit(1);\n/** End. */\n").length, 1);
+});
+
+Deno.test("the protocols name Deno nowhere but in transports, and what browsers load nowhere at all", () => {
+  const code = "/** For Deno. */\n// Deno.uid()\nexport const uid = Deno.uid();\n";
+  for (
+    const path of ["src/protocol/rpc/peer.ts", "src/protocol/record/record.ts", "src/protocol/knock/key.ts"]
+  ) {
+    assert.deepEqual(reservedUses(path, code), [`${path}:3: Deno is not for this file`]);
+  }
+  for (
+    const path of ["src/protocol/transport/tcp.ts", "src/rpc/node.ts", "src/client/knock/send.ts", "mod.ts"]
+  ) {
+    assert.deepEqual(reservedUses(path, code), [], path);
+  }
+  const path = "src/protocol/transport/memory.ts";
+  assert.deepEqual(denoUses(path, code), [`${path}:3: Deno is not for what a browser loads`]);
+  assert.deepEqual(denoUses(path, "export const Denoted = 1; // nothing\n"), []);
+});
+
+Deno.test("standard streams are for what prints and for the transport over a child's pipes", () => {
+  for (const code of ["Deno.stdin.read(x);\n", "Deno.stdout.write(x);\n"]) {
+    assert.deepEqual(reservedUses("src/protocol/transport/stdio.ts", code), []);
+    assert.equal(reservedUses("src/protocol/transport/tcp.ts", code).length, 1);
+    assert.equal(reservedUses("src/rpc/node.ts", code).length, 1);
+  }
+});
+
+Deno.test("loadedAtOnce() follows imports of code and types, and no dynamic ones", async () => {
+  const imports = await importsOf({
+    "src/protocol/rpc/browser.ts":
+      'export { a } from "./a.ts";\nimport type { Leaf } from "./b.ts";\nexport type L = Leaf;\n',
+    "src/protocol/rpc/a.ts": 'export const a = (): unknown => import("./later.ts");\n',
+    "src/protocol/rpc/b.ts": LEAF,
+    "src/protocol/rpc/later.ts": LEAF,
+    "src/protocol/rpc/other.ts": LEAF,
+  });
+  assert.deepEqual(loadedAtOnce(imports, ["src/protocol/rpc/browser.ts"]).sort(), [
+    "src/protocol/rpc/a.ts",
+    "src/protocol/rpc/b.ts",
+    "src/protocol/rpc/browser.ts",
+  ]);
 });
 
 Deno.test("typescriptBlocks() finds the blocks of documents and of doc comments", () => {
