@@ -1,5 +1,5 @@
 /**
- * The measuring half of the bench, started by knock.ts within its isolation:
+ * The measuring half of the bench, started by main.ts within its isolation:
  *
  *   inside.ts --folder F [--fwknop-missing WHY] [--quick] GROUP...
  */
@@ -16,6 +16,7 @@ import type { Message } from "./message.ts";
 import { receiveBufferBytes } from "./receive_buffer.ts";
 import { measureReplay } from "./replay.ts";
 import { atLeast, skippedRow } from "./row.ts";
+import { measureInProcess, measureTcp, measureUnix, measureWorker } from "./rpc/ways.ts";
 import { measureSniffed } from "./sniffed.ts";
 
 const GROUPS: Readonly<Record<string, Group>> = {
@@ -28,6 +29,10 @@ const GROUPS: Readonly<Record<string, Group>> = {
   sniffed: measureSniffed,
   memory: measureMemory,
   replay: measureReplay,
+  tcp: measureTcp,
+  unix: measureUnix,
+  worker: measureWorker,
+  "in-process": measureInProcess,
 };
 
 const encoder = new TextEncoder();

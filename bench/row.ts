@@ -36,6 +36,14 @@ export function ratioAtMost(limit: number): Goal {
   };
 }
 
+/** Likewise. */
+export function ratioAtLeast(limit: number): Goal {
+  return {
+    text: `ratio >= ${limit.toFixed(1)}`,
+    isMet: (_ours, ratio) => ratio === null ? null : ratio >= limit,
+  };
+}
+
 export function atMost(limit: number): Goal {
   return { text: `<= ${limit}`, isMet: (ours) => ours <= limit };
 }
@@ -55,7 +63,7 @@ export interface RowInput {
 }
 
 /** Of counts, a ratio says nothing. */
-const UNITS_WITH_RATIO = new Set(["ms", "s", "MB"]);
+const UNITS_WITH_RATIO = new Set(["ms", "us", "s", "MB", "calls/s"]);
 
 export function makeRow({ group, figure, unit, ours, beside = [], goal, note }: RowInput): Row {
   const against = beside[0]?.value ?? null;

@@ -1,7 +1,7 @@
 /**
- * The figures of the knock job beside its peers, all taken in one run on one machine, since only ratios travel:
+ * The figures of each job beside its peers, all taken in one run on one machine, since only ratios travel:
  *
- *   deno task bench [--json] [--quick] [--only GROUP]...
+ *   deno task bench [knock|rpc]... [--json] [--quick] [--only GROUP]...
  *
  * Everything that is measured runs in a network namespace and a process group of its own and in one temporary
  * folder; all of it is gone at the end, also after Ctrl-C.
@@ -15,10 +15,16 @@ import { type Row, skippedRow } from "./row.ts";
 import { formatTable } from "./table.ts";
 import { busyPercent } from "./usage.ts";
 
-const GROUPS = ["start", "built", "latency", "flood", "unthrottled", "sniffed", "memory", "replay"] as const;
+/** The groups of rows of each job; all have different names. */
+const JOBS: Readonly<Record<string, readonly string[]>> = {
+  knock: ["start", "built", "latency", "flood", "unthrottled", "sniffed", "memory", "replay"],
+  rpc: ["tcp", "unix", "worker", "in-process"],
+};
+const GROUPS = Object.values(JOBS).flat();
 /** Those that the receive buffer decides; they run with the kernel's own size, then with a raised one. */
 const FLOODS = ["flood", "unthrottled", "sniffed"] as const;
-const USAGE = `usage: deno task bench [--json] [--quick] [--only ${GROUPS.join("|")}]...`;
+const USAGE = `usage: deno task bench [${Object.keys(JOBS).join("|")}]... [--json] [--quick] [--only GROUP]...
+groups: ${GROUPS.join(", ")}`;
 const EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130;
 /** Above this, something else is at work on the machine. */
 const QUIET_PERCENT = 10;
@@ -56,16 +62,20 @@ async function main(): Promise<number> {
 
 function readOptions(): Options | null {
   try {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
       options: {
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         only: { type: "string", multiple: true },
       },
     });
-    const unknown = values.only?.find((name) => !GROUPS.some((group) => group === name));
+    const job = positionals.find((name) => !Object.hasOwn(JOBS, name));
+    if (job !== undefined) throw new TypeError(`unknown job "${job}"`);
+    const known = positionals.length === 0 ? GROUPS : positionals.flatMap((name) => JOBS[name] ?? []);
+    const unknown = values.only?.find((name) => !known.includes(name));
     if (unknown !== undefined) throw new TypeError(`unknown group "${unknown}"`);
-    return { json: values.json, quick: values.quick, groups: values.only ?? GROUPS };
+    return { json: values.json, quick: values.quick, groups: values.only ?? known };
   } catch (error) {
     say(`${error instanceof Error ? error.message : error}\n${USAGE}`);
     return null;
