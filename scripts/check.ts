@@ -39,7 +39,7 @@ async function main(): Promise<number> {
   const checks: readonly Check[] = [
     { name: "format", run: () => deno("fmt", "--check") },
     { name: "lint", run: () => deno("lint") },
-    { name: "types", run: () => deno("check", ...sources) },
+    { name: "types", run: () => deno("check", "--quiet", ...sources) },
     { name: "import directions", run: async () => forbiddenImports(await ruledImports()) },
     { name: "hot path of client send", run: async () => hotPathProblems(await ruledImports(), HOT_PATH) },
     {
@@ -118,7 +118,7 @@ async function checkExamples(): Promise<string[]> {
       }
     }
     if (paths.length === 0) return ["found no example at all"];
-    return await deno("check", `--config=${root}/deno.json`, ...paths);
+    return await deno("check", "--quiet", `--config=${root}/deno.json`, ...paths);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

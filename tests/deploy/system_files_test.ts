@@ -51,7 +51,7 @@ Deno.test({
     const made = await makeUser(folder.path);
     assert.equal(made.code, 0, made.stderr);
     const [, , uid, gid, , home, shell] = await account(`${folder.path}/etc/passwd`);
-    assert(Number(uid) > 0 && Number(uid) < 1000, uid);
+    assert(Number(uid) > 0 && Number(uid) < 1000, String(uid));
     assert.equal(home, "/nonexistent");
     assert.equal(shell, "/usr/sbin/nologin");
     assert.equal((await account(`${folder.path}/etc/group`))[2], gid);

@@ -253,7 +253,7 @@ Deno.test("runSetup() that is told to end takes back everything, at whatever ste
     ended++;
     assert(error instanceof SetupFailure, String(error));
     assert.match(error.message, /ended by SIGHUP \(everything this run did was taken back\)/);
-    assert.deepEqual(machine.tree(), before, machine.acts[at]);
+    assert.deepEqual(machine.tree(), before, String(machine.acts[at]));
     assert.deepEqual([...machine.running], []);
   }
   assert(ended > 10, `${ended}`);

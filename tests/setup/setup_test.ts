@@ -149,7 +149,7 @@ for (
         await setup(machine).catch((error: unknown) => assert(error instanceof SetupFailure));
         assert(machine.isDead);
         machine.reboot();
-        const act = machine.acts[at];
+        const act = String(machine.acts[at]);
         if (next === "setup") {
           await setup(machine);
           const again = await setup(machine);

@@ -21,11 +21,10 @@ export class OpenWebSockets implements AsyncDisposable {
     const clients = this.#clients, settle = (): void => this.#settled();
     const client = this.#client = caCerts.length === 0 ? null : Deno.createHttpClient({ caCerts });
     globalThis.WebSocket = class extends WebSocket {
-      constructor(url: string | URL, options?: string | string[] | WebSocketOptions) {
-        super(
-          url,
-          client !== null && typeof options === "string" ? { protocols: [options], client } : options,
-        );
+      constructor(url: string | URL, protocols: string | string[] = []) {
+        // Deno takes an object as well, which the type it shares with browsers does not say.
+        const options: WebSocketOptions = { protocols, ...(client === null ? {} : { client }) };
+        super(url, options as unknown as string[]);
         clients.push(this);
         this.addEventListener("close", settle);
       }
