@@ -3,7 +3,7 @@
  *
  * A `ts` block whose first line names a file (`// server.ts`) is that file; all of them lie in one folder. The `json`
  * block is the folder's deno.json. A `console` block is a session in it: each line after `$ ` is a command for the
- * shell, and the lines up to the next one are what it prints, all of it. A command that ends in ` &` runs on until the
+ * shell, on as many lines as end in `\`, and the lines up to the next one are what it prints, all of it. A command that ends in ` &` runs on until the
  * session is over; what it prints is waited for. A line `...` stands for any lines. Times, as in `(6s)`, may differ.
  */
 import assert from "node:assert/strict";
@@ -54,9 +54,9 @@ function blocksOf(text: string, language: string): string[] {
 
 function commandsOf(session: string): PageCommand[] {
   return session.split(/^\$ /m).slice(1).map((part) => {
-    const [first = "", ...output] = part.split("\n");
+    const [, first = "", output = ""] = /^((?:.*\\\n)*.*)\n([\s\S]*)$/.exec(part) ?? [];
     const line = first.replace(/ &$/, "");
-    return { line, runsOn: line !== first, output: output.join("\n") };
+    return { line, runsOn: line !== first, output };
   });
 }
 
@@ -93,6 +93,8 @@ export class PageFolder implements AsyncDisposable {
         if (!runsOn) await program.finished(line, output);
         else await this.#takePort(await program.printed(output.split("\n").length - 1), line, output);
       }
+    } catch (error) {
+      throw new Error(`${error}\nand in the background:\n${await this.#endAll()}`, { cause: error });
     } finally {
       await this.#endAll();
     }
@@ -113,10 +115,13 @@ export class PageFolder implements AsyncDisposable {
     assert.equal(printed, promised.replaceAll(PAGE_PORT, this.#port), line);
   }
 
-  async #endAll(): Promise<void> {
-    for (const program of this.#background.splice(0)) await program.end();
+  /** Gives what they said on standard error. */
+  async #endAll(): Promise<string> {
+    let errors = "";
+    for (const program of this.#background.splice(0)) errors += await program.end();
     this.#port = "0";
     await this.#writeFiles();
+    return errors;
   }
 
   async #writeFiles(): Promise<void> {
@@ -169,12 +174,13 @@ class Program {
     assert.equal(withoutTimes(seen), withoutTimes(promised), `${line}\n${this.#text}`);
   }
 
-  async end(): Promise<void> {
+  /** Gives what it said on standard error. */
+  async end(): Promise<string> {
     this.#kill();
     clearTimeout(this.#watchdog);
     await this.#child.status;
     await this.#output.cancel();
-    await this.#errors;
+    return await this.#errors;
   }
 
   async #readMore(): Promise<boolean> {

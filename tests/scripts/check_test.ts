@@ -1,6 +1,6 @@
 /** The gate's own rules: what they are there to find is found. */
 import assert from "node:assert/strict";
-import { typescriptBlocks } from "../../scripts/doc_examples.ts";
+import { exampleFileName, typescriptBlocks } from "../../scripts/doc_examples.ts";
 import {
   forbiddenImports,
   hotPathProblems,
@@ -241,4 +241,13 @@ Deno.test("typescriptBlocks() finds the blocks of documents and of doc comments"
   assert.deepEqual(typescriptBlocks("docs/a.md", markdown), ["const a = 1;\n", "const b = 2;\n"]);
   const source = "/**\n * A.\n *\n * ```ts\n * const a = {\n *   b: 1,\n * };\n * ```\n */\nconst x = 1;\n";
   assert.deepEqual(typescriptBlocks("mod.ts", source), ["const a = {\n  b: 1,\n};\n"]);
+});
+
+Deno.test("exampleFileName() is what the first line of a block says, if it is a file", () => {
+  assert.equal(exampleFileName("// server_2.ts\nconst a = 1;\n"), "server_2.ts");
+  for (
+    const block of ["const a = 1;\n// server.ts\n", "// see server.ts\n", "// ../server.ts\n", "// server.ts"]
+  ) {
+    assert.equal(exampleFileName(block), null, block);
+  }
 });

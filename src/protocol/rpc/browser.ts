@@ -53,6 +53,7 @@ export { type Codec, CodecError, type EncodedBody } from "./codec.ts";
 export { jsonCodec } from "./json_codec.ts";
 export { messagePackCodec } from "./messagepack_codec.ts";
 export { viewCodec, type ViewValue } from "./view_codec.ts";
+export { giveBack } from "./give_back.ts";
 export type { FieldValue } from "./view_reader.ts";
 export type { TypedArray } from "./view_format.ts";
 export { DEFAULT_LIMITS, type Limits, type ToldLimits } from "./limits.ts";
