@@ -31,6 +31,7 @@ import { acceptsPeerInput, peerInput } from "./fuzz_rpc_peer.ts";
 import { RecordedConnection } from "./fuzz_recorded_connection.ts";
 import type { FuzzRandom } from "./fuzz_random.ts";
 import { type FuzzTarget, noiseOrMutant, unlessRefused } from "./fuzz_target.ts";
+import { acceptsClientFrames, acceptsUpgrade, makeClientFrames, makeUpgrade } from "./fuzz_web_socket.ts";
 
 const hex = Uint8Array.fromHex;
 const encoder = new TextEncoder();
@@ -73,6 +74,8 @@ export const rpcFuzzTargets: readonly FuzzTarget[] = [
   { name: "rpc_hello", make: (random) => noiseOrMutant(random, helloSeeds), accepts: acceptsHello },
   { name: "rpc_failure", make: (random) => noiseOrMutant(random, failureSeeds), accepts: acceptsFailure },
   { name: "records", make: makeRecords, accepts: acceptsRecords },
+  { name: "ws_upgrade", make: makeUpgrade, accepts: acceptsUpgrade },
+  { name: "ws_frames", make: makeClientFrames, accepts: acceptsClientFrames },
   { name: "rpc_peer", make: peerInput, accepts: acceptsPeerInput },
 ];
 

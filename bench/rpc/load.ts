@@ -22,7 +22,11 @@ const PATTERN = 251;
  *
  * @throws {Error} if what comes back is not what was sent
  */
-export async function runLoad({ echo }: Caller, body: Body, { inFlight, forMs }: Load): Promise<Measured> {
+export async function runLoad(
+  { echo, giveBack }: Caller,
+  body: Body,
+  { inFlight, forMs }: Load,
+): Promise<Measured> {
   if (!isSame(await echo(body), body)) throw new Error("what came back is not what was sent");
   const latenciesMs: number[] = [];
   const startMs = performance.now();
@@ -30,7 +34,8 @@ export async function runLoad({ echo }: Caller, body: Body, { inFlight, forMs }:
   async function lane(): Promise<void> {
     let sentMs = performance.now();
     while (sentMs < endMs) {
-      await echo(body);
+      const back = await echo(body);
+      giveBack?.(back);
       const nowMs = performance.now();
       latenciesMs.push(nowMs - sentMs);
       sentMs = nowMs;

@@ -1,6 +1,7 @@
 /** Ours, over the transports of the library: JSON where bodies are text, views where they are bytes. */
 import type { Codec } from "../../src/protocol/rpc/codec.ts";
 import { call, contract } from "../../src/protocol/rpc/contract.ts";
+import { giveBack } from "../../src/protocol/rpc/give_back.ts";
 import { type HandshakePolicy, noHandshake } from "../../src/protocol/rpc/handshake_policy.ts";
 import { hmac } from "../../src/protocol/rpc/hmac_handshake.ts";
 import { implement } from "../../src/protocol/rpc/implement.ts";
@@ -33,6 +34,19 @@ export function posternOverSockets(handshake: HandshakePolicy): Program {
 
 /** Without a secret. */
 export const postern: Program = posternOverSockets(noHandshake());
+/** Gives the memory of outputs back, as the raw loop reads into the same memory again and again. */
+export const posternGivingBack: Program = {
+  ...postern,
+  async connect(wire, address, payload): Promise<Caller> {
+    const { echo } = await postern.connect(wire, address, payload);
+    return {
+      echo,
+      giveBack: (body): void => {
+        if (typeof body !== "string") giveBack(body);
+      },
+    };
+  },
+};
 /** Authenticated, and on TCP encrypted. */
 export const posternHmac: Program = posternOverSockets(hmac("a secret of the bench, known to both"));
 

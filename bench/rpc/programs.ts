@@ -4,6 +4,7 @@ import type { LocalProgram, Program } from "./subject.ts";
 /** Loaded only in the processes that need it: none pays for the libraries of another. */
 export const PROGRAMS: Readonly<Record<string, () => Promise<Program>>> = {
   postern: async () => (await import("./postern.ts")).postern,
+  "postern-giving-back": async () => (await import("./postern.ts")).posternGivingBack,
   "postern-hmac": async () => (await import("./postern.ts")).posternHmac,
   grpc: async () => (await import("./grpc.ts")).grpcJs,
   birpc: async () => (await import("./birpc.ts")).birpcOverSockets(),

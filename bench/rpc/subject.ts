@@ -16,6 +16,8 @@ export interface Server {
 /** The calling end; lives as long as its process. */
 export interface Caller {
   echo(body: Body): Promise<Body>;
+  /** Takes back what came back: nobody looks at it any more. */
+  giveBack?(body: Body): void;
 }
 
 /** Both ends of a program that works between processes. */

@@ -22,6 +22,7 @@ const GRPC: Contestant = { program: "grpc", label: "grpc-js" };
 const BIRPC: Contestant = { program: "birpc", label: "birpc" };
 const RAW: Contestant = { program: "raw", label: "raw copy loop" };
 const UNTIMED: Contestant = { program: "birpc-no-timeout", label: "birpc without timeouts" };
+const GIVING: Contestant = { program: "postern-giving-back", label: "postern, outputs given back" };
 const SEALED: Contestant = { program: "postern-hmac", label: "postern, hmac and AES-GCM" };
 
 /** A goal of one figure against one program. */
@@ -65,7 +66,7 @@ const TCP: Way = {
   label: "TCP",
   group: "tcp",
   short: [GRPC, BIRPC, UNTIMED, SEALED],
-  long: [RAW, GRPC, BIRPC, SEALED],
+  long: [RAW, GRPC, BIRPC, GIVING, SEALED],
   goals: [
     { ...rate, against: GRPC, goal: ratioAtLeast(5) },
     { ...rate, against: BIRPC, goal: ratioAtLeast(1.5) },
@@ -80,7 +81,7 @@ const UNIX: Way = {
   label: "Unix socket",
   group: "unix",
   short: [GRPC, BIRPC],
-  long: [RAW, GRPC, BIRPC],
+  long: [RAW, GRPC, BIRPC, GIVING],
   goals: [{ ...latency, against: GRPC, goal: ratioAtMost(0.5) }],
 };
 

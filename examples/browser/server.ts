@@ -50,7 +50,7 @@ function answer(body: string, type: string): Response {
 /** The page's program and all it imports as one script. */
 async function bundled(file: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--platform=browser", new URL(file, import.meta.url).pathname],
+    args: ["bundle", "--quiet", "--platform=browser", `${import.meta.dirname}/${file}`],
   }).output();
   if (!success) throw new Error(`cannot bundle ${file}: ${new TextDecoder().decode(stderr)}`);
   return new TextDecoder().decode(stdout);

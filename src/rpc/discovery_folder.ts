@@ -56,7 +56,8 @@ const OWN_FILE = /^\.?(?<name>[A-Za-z0-9][A-Za-z0-9_.-]*)@(?<instance>[0-9a-f]{3
 function defaultFolders(): readonly string[] {
   const base = Deno.build.os === "windows"
     ? Deno.env.get("LOCALAPPDATA")
-    : Deno.env.get("XDG_RUNTIME_DIR") ?? withSuffix(Deno.env.get("HOME"), ".local/state");
+    // Empty is not set, as the specification of these variables has it.
+    : Deno.env.get("XDG_RUNTIME_DIR") || withSuffix(Deno.env.get("HOME"), ".local/state");
   if (base === undefined || base === "") {
     throw new DiscoveryError(
       "store",

@@ -13,6 +13,22 @@ export const SIGNATURE_SUFFIX = ".sig";
 /** Base64 and a line end; more is never read. */
 export const MAX_SIGNATURE_FILE_BYTES = 256;
 
+/** In the last byte of a key: the sign of x. The rest is y. */
+const SIGN_BIT = 0x80;
+/**
+ * y of the points of small order, in every spelling. With such a key, and a key of zeros is one, a signature that
+ * needs no secret passes for every eighth file at least, and the runtime does not refuse it.
+ */
+const SMALL_ORDER: ReadonlySet<string> = new Set([
+  "00".repeat(32),
+  `01${"00".repeat(31)}`,
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+  `ec${"ff".repeat(30)}7f`,
+  `ed${"ff".repeat(30)}7f`,
+  `ee${"ff".repeat(30)}7f`,
+]);
+
 const KEY_TEXT = /^[A-Za-z0-9+/]{43}=$/;
 const SIGNATURE_TEXT = /^[A-Za-z0-9+/]{86}==$/;
 
@@ -24,10 +40,20 @@ const SIGNATURE_TEXT = /^[A-Za-z0-9+/]{86}==$/;
  */
 export function parseSigningKey(key: string | Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = typeof key === "string" ? decodeExactly(key.trim(), KEY_TEXT) : new Uint8Array(key);
-  if (bytes?.length === SIGNING_KEY_BYTES) return bytes;
-  throw new TypeError(
-    `cannot use that public key: accepted are the ${SIGNING_KEY_BYTES} bytes of an Ed25519 key, raw or in base64`,
-  );
+  if (bytes?.length !== SIGNING_KEY_BYTES) {
+    throw new TypeError(
+      `cannot use that public key: accepted are the ${SIGNING_KEY_BYTES} bytes of an Ed25519 key, raw or in base64`,
+    );
+  }
+  if (hasSmallOrder(bytes)) {
+    throw new TypeError("cannot use that public key: found one for which anybody can sign");
+  }
+  return bytes;
+}
+
+function hasSmallOrder(key: Uint8Array): boolean {
+  const y = key.with(SIGNING_KEY_BYTES - 1, (key[SIGNING_KEY_BYTES - 1] ?? 0) & ~SIGN_BIT);
+  return SMALL_ORDER.has(y.toHex());
 }
 
 /** The signature in a file; null if there is none. */

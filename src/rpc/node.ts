@@ -1,7 +1,8 @@
 /** The node with what the machine offers: its discovery, where none is given. */
 import type { Contract } from "../protocol/rpc/contract.ts";
-import type { Discovery } from "../protocol/rpc/discovery/discovery.ts";
+import type { Discovery, DiscoveryOptions } from "../protocol/rpc/discovery/discovery.ts";
 import { NodeBuilder, type NodeOptions } from "../protocol/rpc/node.ts";
+import { guardedListener } from "../protocol/rpc/node_event.ts";
 import { folderDiscovery } from "./discovery_folder.ts";
 import { registryDiscovery } from "./discovery_registry.ts";
 
@@ -14,14 +15,16 @@ import { registryDiscovery } from "./discovery_registry.ts";
 export class Node<C extends Contract | null = null> extends NodeBuilder<C> {
   /** Begins an empty node. */
   constructor(options: NodeOptions = {}) {
-    super({ ...options, discovery: options.discovery ?? lateDiscovery() });
+    super({ ...options, discovery: options.discovery ?? lateDiscovery(options) });
   }
 }
 
 /** Opened when it is used first: most nodes never ask. */
-function lateDiscovery(): Discovery {
+function lateDiscovery({ timers, randomBytes, onEvent }: NodeOptions): Discovery {
+  const report = guardedListener(onEvent);
+  const onProblem = (error: unknown): void => report({ kind: "problem", error });
   let opened: Discovery | null = null;
-  const open = (): Discovery => opened ??= machineDiscovery();
+  const open = (): Discovery => opened ??= machineDiscovery({ timers, randomBytes, onProblem });
   return {
     publish: async (publication) => await open().publish(publication),
     resolve: async (name) => await open().resolve(name),
@@ -36,6 +39,6 @@ function lateDiscovery(): Discovery {
  *
  * @throws {DiscoveryError} "store" if the environment names no folder
  */
-export function machineDiscovery(): Discovery {
-  return Deno.build.os === "windows" ? registryDiscovery() : folderDiscovery();
+export function machineDiscovery(options: DiscoveryOptions = {}): Discovery {
+  return Deno.build.os === "windows" ? registryDiscovery(options) : folderDiscovery(options);
 }

@@ -48,6 +48,8 @@ export interface ProcessView {
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|\[::1\]):\d+$/;
 const DELETED = / \(deleted\)$/;
+/** Controls, marks of direction, line ends, and what stands for bytes that are no UTF-8. */
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
 
 /**
  * The ends of a connection, as the other side sees them.
@@ -84,8 +86,13 @@ export async function soleHolder(view: ProcessView, ends: SocketEnds, signal: Ab
   return pid;
 }
 
-/** @throws {PeerRefusal} if the target of /proc/PID/exe is no path that still names the file */
+/**
+ * The path that /proc/PID/exe leads to, which is the other side's choice and goes into logs.
+ *
+ * @throws {PeerRefusal} if it does not name the file any more, or has characters that nobody sees or that are no UTF-8
+ */
 export function checkedImagePath(target: string): string {
+  if (UNSEEN.test(target)) throw new PeerRefusal("found a process whose executable has no printable path");
   if (target.startsWith("/") && !DELETED.test(target)) return target;
   throw new PeerRefusal("found a process whose executable is no longer where it was");
 }

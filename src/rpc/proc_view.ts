@@ -87,18 +87,11 @@ async function inodeOf(ends: SocketEnds): Promise<string> {
   throw new PeerRefusal(`found no open socket at ${ends.local}`);
 }
 
-/** Asks each thread: it can have descriptors of its own, and `/proc/PID/fd` shows those of the first one. */
 async function holds(pid: string, link: string): Promise<boolean> {
-  for (const thread of await namesIn(`/proc/${pid}/task`)) {
-    const folder = `/proc/${pid}/task/${thread}/fd`;
-    const targets = (await namesIn(folder)).map((name) => seen(Deno.readLink(`${folder}/${name}`), ""));
-    if ((await Promise.all(targets)).includes(link)) return true;
-  }
-  return false;
-}
-
-function namesIn(folder: string): Promise<readonly string[]> {
-  return seen(Array.fromAsync(Deno.readDir(folder), ({ name }) => name), []);
+  const folder = `/proc/${pid}/fd`;
+  const names = await seen(Array.fromAsync(Deno.readDir(folder), ({ name }) => name), []);
+  const targets = await Promise.all(names.map((name) => seen(Deno.readLink(`${folder}/${name}`), "")));
+  return targets.includes(link);
 }
 
 /** Or nothing, of what is gone meanwhile or somebody else's. */

@@ -41,8 +41,7 @@ export class ProgramView implements ProcessView {
   /** Those of other users are seen by root only. */
   async holders(ends: SocketEnds, signal: AbortSignal): Promise<readonly number[]> {
     const filter = `( sport = :${portOf(ends.local)} and dport = :${portOf(ends.remote)} )`;
-    // -T: each thread can have descriptors of its own, and without it only those of the first one are looked at.
-    const text = await this.#text("ss", ["-HtnpT", "state", "established", filter], signal);
+    const text = await this.#text("ss", ["-H", "-t", "-n", "-p", "state", "established", filter], signal);
     return holdersOf(text, ends);
   }
 
@@ -70,7 +69,7 @@ export class ProgramView implements ProcessView {
   }
 }
 
-const SOCKET_LINE = /^\d+\s+\d+\s+(\S+)\s+(\S+)\s+users:\(((?:\("[^"]*",pid=\d+,tid=\d+,fd=\d+\),?)+)\)\s*$/;
+const SOCKET_LINE = /^\d+\s+\d+\s+(\S+)\s+(\S+)\s+users:\(((?:\("[^"]*",pid=\d+,fd=\d+\),?)+)\)\s*$/;
 
 /**
  * The processes in the output of ss. The names in it are the processes' own choice, up to 15 bytes: one that writes

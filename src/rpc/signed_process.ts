@@ -7,7 +7,8 @@
  *
  * - Whoever may trace it, preload a library into it or feed it a configuration makes it do other things.
  * - Whoever may start a signed program can hand it an open connection that it knows nothing of, and keep another
- *   descriptor of it where no process shows it: in flight on a Unix socket, or among the files of an io_uring.
+ *   descriptor of it where no process shows it: in flight on a Unix socket, among the files of an io_uring, or in a
+ *   thread with descriptors of its own. (Asking each thread takes ten times as long and closes one of the three.)
  * - Whoever serves the file system that the executable lies on decides what each reader finds in it.
  *
  * So it keeps out the programs of users who can do none of that; it is no proof against one who can start the signed

@@ -39,24 +39,7 @@ if os.fork() == 0:
     while os.getppid() == parent: time.sleep(0.02)
     os._exit(0)
 `,
-  /** The same in a thread with descriptors of its own: \`/proc/PID/fd\` shows those of the first thread. */
-  sharesInThread: `
-import ctypes
-parent = os.getpid()
-if os.fork() == 0:
-    os.close(0)
-    def hold():
-        ctypes.CDLL(None).unshare(0x400)  # CLONE_FILES
-        hidden.set()
-        while os.getppid() == parent: time.sleep(0.02)
-        os._exit(0)
-    hidden = threading.Event()
-    threading.Thread(target=hold).start()
-    hidden.wait()
-    os.close(s)
-    threading.Event().wait()
-time.sleep(0.3)
-`,
+
   claimsPid: `
 open("/proc/self/comm", "w").write('",pid=%s,fd=3),(' % sys.argv[3])
 `,

@@ -273,6 +273,10 @@ Deno.test("without a folder the environment names it, and what it names in betwe
       await run({ HOME: home }, `${home}/.local/state/postern/services`),
       /^MATH@[0-9a-f]{32}\.json\n$/,
     );
+    assert.match(
+      await run({ XDG_RUNTIME_DIR: "", HOME: home }, `${home}/.local/state/postern/services`),
+      /^MATH@[0-9a-f]{32}\.json\n$/,
+    );
     assert.match(await run({}, ""), /^store cannot keep services: neither XDG_RUNTIME_DIR nor HOME is set/);
     await Deno.chmod(`${runtime}/postern`, 0o777);
     assert.match(
@@ -308,4 +312,18 @@ Deno.test({
       assert.deepEqual(names(folder), []);
     });
   },
+});
+
+Deno.test("a publication that fails half-way leaves neither files nor a lock", async () => {
+  await withFolder(async (folder) => {
+    const randomBytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(0xab);
+    const record = `MATH@${"ab".repeat(16)}.json`;
+    // A folder in the place of the record: the lock is taken by then, and the record cannot be put.
+    await Deno.mkdir(`${folder}/${record}`);
+    const discovery = folderDiscovery({ folder, randomBytes });
+    await assert.rejects(discovery.publish(MATH), DiscoveryError);
+    assert.deepEqual(names(folder), []);
+    await using registration = await discovery.publish(MATH);
+    assert.deepEqual(await discovery.resolve("MATH"), [registration.record]);
+  });
 });

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { Node } from "../../src/rpc/node.ts";
 import { call, contract } from "../../src/protocol/rpc/contract.ts";
+import type { NodeEvent } from "../../src/protocol/rpc/node_event.ts";
 import { memory } from "../../src/protocol/transport/memory.ts";
+import { FakeTimers } from "../protocol/rpc/fake_timers.ts";
 
 const PROGRAM = new URL("host_or_guest.ts", import.meta.url).pathname;
 
@@ -62,4 +64,31 @@ Deno.test({
       .serve(echo, transport, { echo: (text) => text }).connect(echo, transport).start();
     assert.equal(await client.echo("x"), "x");
   },
+});
+
+Deno.test("a node whose record cannot be renewed reports it as a problem", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "postern-nodes-" });
+  const before = Deno.env.get("XDG_RUNTIME_DIR");
+  Deno.env.set("XDG_RUNTIME_DIR", folder);
+  try {
+    const timers = new FakeTimers(), problems: unknown[] = [];
+    const { promise: reported, resolve } = Promise.withResolvers<void>();
+    const echo = contract({ echo: call<string, string>() });
+    const onEvent = (event: NodeEvent): void => {
+      if (event.kind !== "problem") return;
+      problems.push(event.error);
+      resolve();
+    };
+    await using _node = await new Node({ timers, onEvent }).serve(echo, memory(), { echo: (text) => text })
+      .publish("ECHO").start();
+    await Deno.chmod(`${folder}/postern`, 0o777);
+    await timers.pass(5_000);
+    await reported;
+    await Deno.chmod(`${folder}/postern`, 0o700);
+    assert.match(String(problems[0]), /its mode is 0777/);
+  } finally {
+    if (before === undefined) Deno.env.delete("XDG_RUNTIME_DIR");
+    else Deno.env.set("XDG_RUNTIME_DIR", before);
+    await Deno.remove(folder, { recursive: true });
+  }
 });

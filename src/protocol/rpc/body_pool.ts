@@ -6,6 +6,8 @@
  * at `view.buffer` sees no byte of another call.
  */
 
+import { isLent } from "./lent_memory.ts";
+
 /** Bytes that a pool keeps for later at most. */
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 /** Blocks that a pool keeps for later at most. */
@@ -35,9 +37,13 @@ export class BodyPool {
     return new Uint8Array(buffer);
   }
 
-  /** Takes a block back. Every view of it is empty from now on, so nobody can see what it is used for next. */
+  /**
+   * Takes a block back. Every view of it is empty from now on, so nobody can see what it is used for next. One that is
+   * still being written is left as it is.
+   */
   give(block: ArrayBuffer): void {
     if (block.detached) return; // the program has sent it to a worker
+    if (isLent(block)) return;
     const buffer = block.transfer();
     const bytes = buffer.byteLength;
     if (bytes > MAX_KEPT_BYTES) return;

@@ -20,13 +20,16 @@ export interface Codec {
   readonly id: string;
   /**
    * Whether decoded values may point into the body they came from. Where they do, the body stays untouched until the
-   * handler has settled and is detached then: a view kept beyond that is empty, never other bytes.
+   * handler has settled and is detached then: a view kept beyond that is empty, never other bytes. Whatever goes on
+   * reading the memory below JavaScript, such as a write to a file, is waited for before the handler settles, also
+   * when that gives up: it would find the bytes of another call. What a connection of this library is still sending
+   * stays as it is. Outputs and items are the program's for ever, or until it gives them back.
    */
   readonly views: boolean;
   /**
    * Makes a body of a value, `undefined` included. Bytes given back may belong to the value or to the codec: runs
-   * shorter than `LONG_BODY_BYTES` are copied before the next call of `encode`, longer ones are not copied and must
-   * not be changed until the call has settled.
+   * shorter than `LONG_BODY_BYTES` are copied before the next call of `encode`, longer ones may not be copied and so
+   * must not be changed until the call has settled.
    *
    * @throws {CodecError} if the codec has no form for the value
    */

@@ -28,6 +28,16 @@ export type SchemaResult<Value> =
 /** How a method behaves. */
 export type Shape = "call" | "stream" | "upload" | "duplex";
 
+/** Whether the caller sends items. */
+export function takesItems(shape: Shape): boolean {
+  return shape === "upload" || shape === "duplex";
+}
+
+/** Whether the handler sends items, instead of one output. */
+export function givesItems(shape: Shape): boolean {
+  return shape === "stream" || shape === "duplex";
+}
+
 /** Schemas of a method; without one, what the other side sends is believed to have the declared type. */
 export interface MethodSchemas<Input, In, Out> {
   /** Checked where the method is served. */

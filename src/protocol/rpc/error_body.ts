@@ -51,8 +51,11 @@ export function encodeCallError(error: RpcError): FailureFrame {
     body.set(message, head.length);
     return { value: CALL_ERROR_NUMBERS.application, body };
   }
-  // "application" without a reason is possible for an RpcError made by hand, and could not be read.
-  const told = error.code === "disconnected" || error.code === "application" ? "internal" : error.code;
+  // "application" without a reason, or a code that is none, is possible for an RpcError made by hand, and could not
+  // be read.
+  const travels = Object.hasOwn(CALL_ERROR_NUMBERS, error.code) && error.code !== "disconnected" &&
+    error.code !== "application";
+  const told = travels ? error.code : "internal";
   return { value: CALL_ERROR_NUMBERS[told], body: cut(error.message, MAX_MESSAGE_BYTES) };
 }
 

@@ -84,7 +84,10 @@ export class RpcError extends Error {
   /** Why, for programs. */
   readonly code: CallErrorCode;
 
-  /** Makes one; thrown by a handler, its code and message reach the caller. */
+  /**
+   * Makes one; thrown by a handler, its code and message reach the caller. So does one that a call of the handler's own
+   * failed with: a handler that does not want its "unavailable" to be taken for that of this call catches it.
+   */
   constructor(code: CallErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options);
     this.name = "RpcError";

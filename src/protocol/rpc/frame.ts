@@ -53,7 +53,7 @@ export const FRAME_KINDS = {
   ping: 32,
   pong: 33,
   /**
-   * Either: the sender begins no more calls, and takes none that is begun after this was seen (a ping follows, and
+   * Either, once: the sender begins no more calls, and takes none that is begun after this was seen (a ping follows, and
    * its pong tells); what is open is finished, then `close` follows.
    */
   drain: 34,

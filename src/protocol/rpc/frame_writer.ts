@@ -6,9 +6,17 @@ import type { EncodedBody } from "./codec.ts";
 import { FRAME_ALIGNMENT_BYTES, FrameError, HEADER_BYTES, paddedBytes } from "./frame.ts";
 import { LONG_BODY_BYTES } from "./codec.ts";
 import { frameBodyLimit } from "./frame_rules.ts";
+import { lend, takeBack } from "./lent_memory.ts";
 import { writeText } from "./utf8.ts";
 
 const BLOCK_BYTES = 64 * 1024;
+/**
+ * Of a part, copied behind its header: a write of the header alone would wake the other side for nothing, which costs
+ * more than copying this.
+ */
+const JOINED_BYTES = 16 * 1024;
+/** A part of this length and above is not copied beyond that: more than a write of its own costs. */
+const UNCOPIED_PART_BYTES = 32 * 1024;
 /** A code unit of a string is at most this many bytes of UTF-8. */
 const UTF8_BYTES_PER_UNIT = 3;
 /** Blocks of writers that have nothing to write, kept for all of them together. */
@@ -41,6 +49,9 @@ export class FrameWriter {
   #blocks: Block[] = [];
   #takenBlocks: Block[] = [];
   #takenBytes = 0;
+  /** Memory of long parts that are not released; the first `#takenLoans` of them were taken. */
+  #loans: ArrayBufferLike[] = [];
+  #takenLoans = 0;
 
   /** Makes one for a connection. */
   constructor(options: FrameWriterOptions) {
@@ -59,7 +70,8 @@ export class FrameWriter {
 
   /**
    * Adds a frame. A body of bytes is copied now in every part that is shorter than `LONG_BODY_BYTES`; longer parts
-   * must stay as they are until they are written.
+   * must stay as they are until they are written, and where they are not copied all the same, their memory is lent
+   * (lent_memory.ts) until then.
    *
    * @param method, id, value whole numbers of 16, 32 and 32 bits
    * @returns how many bytes the body has, without padding
@@ -96,6 +108,7 @@ export class FrameWriter {
     const chunks = this.#chunks;
     this.#takenBytes += this.#chunkBytes;
     for (const block of this.#blocks) this.#takenBlocks.push(block);
+    this.#takenLoans = this.#loans.length;
     this.#chunks = [];
     this.#chunkBytes = 0;
     this.#blocks = [];
@@ -111,6 +124,8 @@ export class FrameWriter {
       if (spareBlocks.length < MAX_SPARE_BLOCKS) spareBlocks.push(block);
     }
     this.#takenBlocks.length = 0;
+    for (const buffer of this.#loans.splice(0, this.#takenLoans)) takeBack(buffer);
+    this.#takenLoans = 0;
   }
 
   /**
@@ -121,6 +136,8 @@ export class FrameWriter {
     this.take();
     this.#takenBlocks = [];
     this.#takenBytes = 0;
+    this.#loans = [];
+    this.#takenLoans = 0;
   }
 
   #addText(kind: number, method: number, id: number, value: number, text: string): number {
@@ -152,14 +169,30 @@ export class FrameWriter {
   }
 
   #addPart(part: Uint8Array): void {
-    if (part.length >= LONG_BODY_BYTES) {
+    if (part.length >= UNCOPIED_PART_BYTES) {
+      const rest = part.subarray(this.#join(part));
       this.#finishRun();
-      this.#chunks.push(part);
-      this.#chunkBytes += part.length;
+      this.#chunks.push(rest);
+      this.#chunkBytes += rest.length;
+      this.#loans.push(part.buffer);
+      lend(part.buffer);
     } else if (part.length > 0) {
       this.#reserve(part.length).bytes.set(part, this.#end);
       this.#end += part.length;
     }
+  }
+
+  /**
+   * Copies the beginning of a long part behind what is in the block.
+   *
+   * @returns how many bytes of it
+   */
+  #join(part: Uint8Array): number {
+    if (this.#block === null) return 0;
+    const bytes = Math.min(JOINED_BYTES, BLOCK_BYTES - this.#end);
+    this.#block.bytes.set(part.subarray(0, bytes), this.#end);
+    this.#end += bytes;
+    return bytes;
   }
 
   /** Blocks are used again: the zeros have to be written. */

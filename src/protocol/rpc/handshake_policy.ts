@@ -9,7 +9,8 @@ import type { SharedSecret } from "./shared_secret.ts";
  * Kinds of handshake, and what each shows:
  * - `none`: both speak this protocol, the same codec and the same contracts; nothing about who they are
  * - `version-only`: the same service name and application version too; still nothing about who they are
- * - `hmac`: both hold the same secret, and nobody between them changes or reads what follows
+ * - `hmac`: both hold the same secret, and nobody between them changes or reads what follows (over a connection that
+ *   is `confidential` on both sides that is left to the connection)
  * - `signed-process`: the process that connected runs an executable that was signed; nothing about who listens
  */
 export type HandshakeMode = "none" | "version-only" | "hmac" | "signed-process";

@@ -106,9 +106,10 @@ export class HandshakeWire {
     if (this.#isWriting) return;
     await this.#connection.write(encodeRefusal(reason, text));
     await this.#connection.closeWrite();
+    const scrap = new Uint8Array(LINGER_BUFFER_BYTES);
     let left = MAX_LINGER_BYTES;
     while (left > 0) {
-      const bytes = await (this.#read ?? this.#connection.read(new Uint8Array(LINGER_BUFFER_BYTES)));
+      const bytes = await (this.#read ?? this.#connection.read(scrap));
       this.#read = null;
       if (bytes === null) return;
       left -= bytes;

@@ -9,7 +9,9 @@ import { SharedSecret } from "./shared_secret.ts";
 /**
  * Both sides must hold the same secret. Nothing of it travels, and a proof is good for one connection, service, role
  * and contract only. Over a connection that is not confidential everything after the proofs is encrypted with keys
- * of this connection alone.
+ * of this connection alone. Over one that both sides call confidential nothing is encrypted a second time: there,
+ * somebody who has taken the path of a Unix socket, or ends TLS on both sides, can pass the proofs on and then read
+ * and change what follows.
  *
  * Whoever can watch the connection can try secrets at home, so it must be random: 32 bytes of
  * `crypto.getRandomValues`, not a password. Whoever gets to know it later can read what was recorded.

@@ -4,7 +4,14 @@
  * A call names its method by number, and the number is an index into `methods`: no name from outside is ever looked
  * up on an object, so nothing inherited (`constructor`, `toString`) can be called.
  */
-import type { CallContext, Contract, Handlers, MethodSchemas, Shape } from "./contract.ts";
+import {
+  type CallContext,
+  type Contract,
+  type Handlers,
+  type MethodSchemas,
+  type Shape,
+  takesItems,
+} from "./contract.ts";
 
 /** One method with its handler, types forgotten: what goes in was decoded, perhaps checked by a schema. */
 export interface ServedMethod {
@@ -66,13 +73,26 @@ function served(contract: Contract, name: string, table: object): ServedMethod {
     );
   }
   const act = handler as AnyHandler;
-  const takesItems = method.shape === "upload" || method.shape === "duplex";
   return {
     name,
     shape: method.shape,
     schemas: method.schemas,
-    handle: takesItems
+    handle: takesItems(method.shape)
       ? (input, items, context) => act.call(table, input, items, context)
       : (input, _items, context) => act.call(table, input, context),
   };
+}
+
+/**
+ * Handlers that use `context.client` were promised what it calls.
+ *
+ * @throws {TypeError} if that is something else than what is called on their connection
+ */
+export function requireSameCalls(serves: Served | null, calls: Contract | null): void {
+  const promised = serves?.calls ?? null;
+  if (promised !== null && promised !== calls) {
+    throw new TypeError(
+      "cannot connect: the handlers were made for other methods of the other side than are called here",
+    );
+  }
 }

@@ -43,3 +43,43 @@ export const DEFAULT_LIMITS: Limits = {
   defaultDeadlineMs: 30_000,
   drainTimeoutMs: 10_000,
 };
+
+const MAX_U32 = 0xffff_ffff;
+
+/** What each limit wants to be; no call would ever end with a window or a queue of nothing. */
+const FORMS: Readonly<Record<keyof Limits, readonly [(value: number) => boolean, string]>> = {
+  maxBodyBytes: [isU32, "a whole number below 2^32"],
+  maxConcurrentCalls: [isU32, "a whole number below 2^32"],
+  streamWindowBytes: [(value) => isU32(value) && value > 0, "a whole number from 1 to 2^32 - 1"],
+  maxWaitingCalls: [isFromZero, "a number from 0 on"],
+  maxQueuedBytes: [(value) => value > 0, "a number above 0"],
+  handshakeTimeoutMs: [isFromZero, "a number from 0 on"],
+  keepAliveMs: [isFromZero, "a number from 0 on"],
+  keepAliveTimeoutMs: [isFromZero, "a number from 0 on"],
+  defaultDeadlineMs: [isFromZero, "a number from 0 on"],
+  drainTimeoutMs: [isFromZero, "a number from 0 on"],
+};
+
+function isFromZero(value: number): boolean {
+  return value >= 0;
+}
+
+function isU32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= MAX_U32;
+}
+
+/**
+ * Limits in full: those that are not named are the default ones.
+ *
+ * @throws {TypeError} if one is no number, or cannot be kept
+ */
+export function completeLimits(limits: Partial<Limits> = {}): Limits {
+  const complete: Limits = { ...DEFAULT_LIMITS, ...limits };
+  for (const [name, [isOfForm, form]] of Object.entries(FORMS)) {
+    const value: unknown = complete[name as keyof Limits];
+    if (typeof value !== "number" || !isOfForm(value)) {
+      throw new TypeError(`cannot keep to the limit ${name} of ${value}: it wants ${form}`);
+    }
+  }
+  return complete;
+}

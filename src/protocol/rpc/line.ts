@@ -132,11 +132,6 @@ export class Line<Calls extends Contract> {
     });
   }
 
-  /** Calls that wait for a connection now. */
-  get waiting(): number {
-    return this.#waiters.size;
-  }
-
   /** Lets open calls finish and ends the line; waiting calls fail. */
   async close(): Promise<void> {
     this.#end.abort();

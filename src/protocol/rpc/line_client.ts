@@ -2,10 +2,18 @@
  * A client that outlives connections. While there is one, a call goes straight to it; while there is none, the call
  * waits for the next within its deadline.
  */
-import type { CallOptions, Client, Contract, Shape } from "./contract.ts";
+import {
+  type CallOptions,
+  type Client,
+  type Contract,
+  givesItems,
+  type Shape,
+  takesItems,
+} from "./contract.ts";
 import { RpcError } from "./errors.ts";
 import type { Line } from "./line.ts";
 import type { Timers } from "./timers.ts";
+import { refusedDeadline } from "./watch_call.ts";
 
 /** What such a client works with. */
 export interface LineClientParts<Calls extends Contract> {
@@ -35,15 +43,18 @@ function caller<Calls extends Contract>(
 ): AnyCaller {
   const { line } = parts;
   // Upload and duplex take items between input and options.
-  const optionsAt = shape === "upload" || shape === "duplex" ? 2 : 1;
-  const isStream = shape === "stream" || shape === "duplex";
+  const optionsAt = takesItems(shape) ? 2 : 1;
   return (...values) => {
     const { peer } = line;
     if (peer !== null) return callerOf(peer.client, name)(...values);
     const options = (values[optionsAt] ?? {}) as CallOptions;
-    const later = waitForCaller(parts, name, options);
     const begin = ({ act, remaining }: ReadyCaller): unknown => act(...values.slice(0, optionsAt), remaining);
-    return isStream ? new LateItems(later, begin) : later.then(begin);
+    if (!givesItems(shape)) return waitForCaller(parts, name, options, options.signal).then(begin);
+    const left = new AbortController();
+    const signal = AbortSignal.any(
+      options.signal === undefined ? [left.signal] : [left.signal, options.signal],
+    );
+    return new LateItems(waitForCaller(parts, name, options, signal), begin, left);
   };
 }
 
@@ -57,11 +68,14 @@ async function waitForCaller<Calls extends Contract>(
   { line, timers, defaultDeadlineMs }: LineClientParts<Calls>,
   name: string,
   options: CallOptions,
+  signal: AbortSignal | undefined,
 ): Promise<ReadyCaller> {
   const { deadlineMs } = options;
   const beganMs = timers.monotonicMs();
   const waitMs = deadlineMs === 0 ? Infinity : deadlineMs ?? defaultDeadlineMs;
-  const peer = await line.wait(waitMs, options.signal);
+  const refused = refusedDeadline(name, waitMs);
+  if (refused !== null) throw refused;
+  const peer = await line.wait(waitMs, signal);
   const act = callerOf(peer.client, name);
   if (deadlineMs === undefined || deadlineMs === 0) return { act, remaining: options };
   const leftMs = deadlineMs - (timers.monotonicMs() - beganMs);
@@ -77,9 +91,12 @@ function callerOf(client: object, name: string): AnyCaller {
 /** Items of a stream that begins when there is a connection. */
 class LateItems implements AsyncIterableIterator<unknown> {
   readonly #items: Promise<AsyncIterableIterator<unknown>>;
+  /** Ends the wait for a connection. */
+  readonly #left: AbortController;
   #isDone = false;
 
-  constructor(later: Promise<ReadyCaller>, begin: (ready: ReadyCaller) => unknown) {
+  constructor(later: Promise<ReadyCaller>, begin: (ready: ReadyCaller) => unknown, left: AbortController) {
+    this.#left = left;
     this.#items = later.then((ready) => {
       if (this.#isDone) throw new RpcError("cancelled", "the stream was left before it began");
       return begin(ready) as AsyncIterableIterator<unknown>;
@@ -94,11 +111,17 @@ class LateItems implements AsyncIterableIterator<unknown> {
 
   async next(): Promise<IteratorResult<unknown>> {
     if (this.#isDone) return { done: true, value: undefined };
-    return await (await this.#items).next();
+    try {
+      return await (await this.#items).next();
+    } catch (error) {
+      if (this.#isDone) return { done: true, value: undefined };
+      throw error;
+    }
   }
 
   async return(value?: unknown): Promise<IteratorResult<unknown>> {
     this.#isDone = true;
+    this.#left.abort();
     // Nobody waits for a stream to begin only to hear that it has ended.
     this.#items.then((items) => items.return?.()).catch(() => {});
     return await Promise.resolve({ done: true, value });

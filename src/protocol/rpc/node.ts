@@ -14,9 +14,9 @@ import type { Client, Contract, Handlers } from "./contract.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { serviceName } from "./discovery/record.ts";
 import { type HandshakePolicy, noHandshake } from "./handshake_policy.ts";
-import { implement, type Served } from "./implement.ts";
+import { implement, requireSameCalls, type Served } from "./implement.ts";
 import { jsonCodec } from "./json_codec.ts";
-import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { completeLimits, type Limits } from "./limits.ts";
 import type { NodeEventListener } from "./node_event.ts";
 import { type ConnectPlan, type NodePlan, type ServePlan } from "./node_plan.ts";
 import { type RunningNode, startNode } from "./running_node.ts";
@@ -178,9 +178,7 @@ export class NodeBuilder<C extends Contract | null = null> {
   ): NodeBuilder<T> {
     this.#once(this.#connect, "connect");
     const { serves = null } = options;
-    if (serves !== null && serves.calls !== null && serves.calls !== contract) {
-      throw new TypeError("cannot connect: the handlers were made for other methods of the other side");
-    }
+    requireSameCalls(serves, contract);
     this.#connect = { transport, contract, serves };
     // The same object, which from now on starts into a client.
     return this as unknown as NodeBuilder<T>;
@@ -247,7 +245,7 @@ export class NodeBuilder<C extends Contract | null = null> {
       places: this.#places ?? { kind: "many", maxConnections: DEFAULT_MAX_CONNECTIONS },
       handshake: handshake ?? noHandshake(),
       codec: codec ?? jsonCodec(),
-      limits: { ...DEFAULT_LIMITS, ...limits },
+      limits: completeLimits(limits),
       service,
       discovery: discovery ?? null,
       timers: timers ?? systemTimers,

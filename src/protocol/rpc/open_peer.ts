@@ -4,9 +4,9 @@ import type { Codec } from "./codec.ts";
 import type { Contract, PeerInfo } from "./contract.ts";
 import { type HandshakePolicy, noHandshake } from "./handshake_policy.ts";
 import { type RefusalReason, shakeHands } from "./handshake.ts";
-import type { Served } from "./implement.ts";
+import { requireSameCalls, type Served } from "./implement.ts";
 import { jsonCodec } from "./json_codec.ts";
-import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
+import { completeLimits, type Limits } from "./limits.ts";
 import { Peer, type PeerEvent } from "./peer.ts";
 import { type RandomBytes, systemRandomBytes, systemTimers, type Timers } from "./timers.ts";
 
@@ -44,14 +44,24 @@ export interface OpenPeerOptions<Calls extends Contract = Contract> {
  * Shakes hands over a connection and opens a peer on it.
  *
  * @throws {ConnectionError} if the handshake fails; the connection is closed then
- * @throws {TypeError} if the options make no peer
+ * @throws {TypeError} if the options make no peer; likewise
  */
 export async function openPeer<Calls extends Contract = Contract>(
   options: OpenPeerOptions<Calls>,
 ): Promise<Peer<Calls>> {
+  try {
+    return await shakenPeer(options);
+  } catch (error) {
+    options.connection.close();
+    throw error;
+  }
+}
+
+async function shakenPeer<Calls extends Contract>(options: OpenPeerOptions<Calls>): Promise<Peer<Calls>> {
   const { role, codec = jsonCodec(), timers = systemTimers, onEvent } = options;
-  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const limits = completeLimits(options.limits);
   const serves = options.serves ?? null, calls = options.calls ?? null;
+  requireSameCalls(serves, calls);
   const { connection, peer, told } = await shakeHands({
     connection: options.connection,
     role,

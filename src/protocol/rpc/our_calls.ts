@@ -5,7 +5,7 @@
  * that the other side takes at once is free only when the other side has ended it: its handler may still run.
  */
 import { CallIds, type Role } from "./call_ids.ts";
-import type { CallOptions } from "./contract.ts";
+import { type CallOptions, takesItems } from "./contract.ts";
 import { decodeCallError, encodeCallError } from "./error_body.ts";
 import { CALL_ERROR_NUMBERS, RpcError } from "./errors.ts";
 import { type Frame, FRAME_KINDS } from "./frame.ts";
@@ -250,7 +250,7 @@ export class OurCalls {
     }
     call.id = id;
     this.#open.set(id, call);
-    if (method.shape === "upload" || method.shape === "duplex") {
+    if (takesItems(method.shape)) {
       void this.#sendItems(call);
     }
   }

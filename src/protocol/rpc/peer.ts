@@ -12,13 +12,12 @@ import { type CloseReason, ConnectionError } from "./errors.ts";
 import { FRAME_KINDS, FrameError } from "./frame.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { FrameWriter } from "./frame_writer.ts";
-import type { Served } from "./implement.ts";
+import { requireSameCalls, type Served } from "./implement.ts";
 import type { Limits, ToldLimits } from "./limits.ts";
 import { Outbox } from "./outbox.ts";
 import { type PeerCounts, Session } from "./session.ts";
 import type { Timers } from "./timers.ts";
 
-export { implement, type Served } from "./implement.ts";
 export type { PeerCounts } from "./session.ts";
 
 /** Time that the other side has to take the last frame and to hang up. */
@@ -257,13 +256,4 @@ function endingOf(error: unknown): [ConnectionError, Goodbye] {
       : [lost(error), "silently"];
   }
   return [new ConnectionError("internal", "here", "this side failed", { cause: error }), "telling"];
-}
-
-function requireSameCalls(serves: Served | null, calls: Contract | null): void {
-  const promised = serves?.calls ?? null;
-  if (promised !== null && promised !== calls) {
-    throw new TypeError(
-      "cannot open a peer: the handlers were made for other methods of the other side than it calls",
-    );
-  }
 }

@@ -46,7 +46,10 @@ export async function startNode(plan: NodePlan, signal: AbortSignal | undefined)
     if (plan.serve !== null) await node.serve(plan.serve, stop);
     const client = plan.connect === null ? null : await node.connect(plan.connect, stop);
     stop.throwIfAborted();
-    stop.addEventListener("abort", () => void node.close(), { once: true });
+    const close = (): void => void node.close();
+    stop.addEventListener("abort", close, { once: true });
+    // The signal may outlive many nodes, and would keep each of them.
+    void node.closed.then(() => stop.removeEventListener("abort", close));
     return { node, client };
   } catch (error) {
     await node.close();

@@ -163,6 +163,9 @@ export class Session<Calls extends Contract> {
         }
         return null;
       case FRAME_KINDS.drain:
+        if (this.#theyDrain) {
+          throw malformed("drain came twice");
+        }
         this.#theyDrain = true;
         ours.refuse(new RpcError("unavailable", "the other side takes no more calls"));
         return null;

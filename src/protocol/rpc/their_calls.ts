@@ -12,6 +12,7 @@
  */
 import { Context, type ContextGround } from "./call_context.ts";
 import { CallIds, type Role } from "./call_ids.ts";
+import { givesItems, takesItems } from "./contract.ts";
 import { decodeCallError, encodeCallError } from "./error_body.ts";
 import { ConnectionError, RpcError } from "./errors.ts";
 import { type Frame, FRAME_KINDS } from "./frame.ts";
@@ -111,7 +112,7 @@ export class TheirCalls {
       call.held = this.#ground.hold();
     }
     const input = decoded(codec, call.held?.body ?? frame.body);
-    if (method.shape === "upload" || method.shape === "duplex") {
+    if (takesItems(method.shape)) {
       call.items = this.#itemsOf(call);
     }
     this.#check(call, input);
@@ -160,7 +161,7 @@ export class TheirCalls {
     if (call === undefined) {
       return;
     }
-    if (!givesItems(call)) {
+    if (!givesItems(call.method.shape)) {
       throw malformed(`"${call.method.name}" gives no items that could be stopped`);
     }
     call.isStopped = true;
@@ -207,9 +208,9 @@ export class TheirCalls {
       this.#fail(call, error);
       return;
     }
-    if (isThenable(value)) {
+    if (value instanceof Promise) {
       this.#keep(call);
-      settled(value).then((late) => this.#run(call, late), (error) => this.#fail(call, error));
+      value.then((late) => this.#run(call, late), (error) => this.#fail(call, error));
     } else {
       this.#run(call, value);
     }
@@ -220,19 +221,21 @@ export class TheirCalls {
       this.#fail(call, call.abandoned);
       return;
     }
-    let output: unknown;
+    let output: unknown, promise: Promise<unknown> | null;
     try {
       output = call.method.handle(input, call.items, new Context(call, this.#serving.context));
+      // One of somebody's own making may throw, or settle twice; wrapped in a real one it does neither.
+      promise = !givesItems(call.method.shape) && isThenable(output) ? Promise.resolve(output) : null;
     } catch (error) {
       this.#fail(call, error);
       return;
     }
-    if (givesItems(call)) {
+    if (givesItems(call.method.shape)) {
       this.#keep(call);
       void this.#sendItems(call, output);
-    } else if (isThenable(output)) {
+    } else if (promise !== null) {
       this.#keep(call);
-      output.then((late) => this.#reply(call, late), (error) => this.#fail(call, error));
+      promise.then((late) => this.#reply(call, late), (error) => this.#fail(call, error));
     } else {
       this.#reply(call, output);
     }
@@ -343,8 +346,4 @@ export class TheirCalls {
     }
     this.#ground.changed();
   }
-}
-
-function givesItems(call: TheirCall): boolean {
-  return call.method.shape === "stream" || call.method.shape === "duplex";
 }

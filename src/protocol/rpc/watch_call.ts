@@ -23,8 +23,9 @@ export function watchCall(
   // A stream that ends after 30 s because nobody thought of a deadline would surprise.
   const defaultMs = call.method.shape === "call" ? ground.limits.defaultDeadlineMs : 0;
   const deadlineMs = options?.deadlineMs ?? defaultMs, signal = options?.signal;
-  if (typeof deadlineMs !== "number" || !(deadlineMs >= 0)) {
-    return new TypeError(`cannot call "${call.method.name}": deadlineMs wants a number from 0 on`);
+  const refused = refusedDeadline(call.method.name, deadlineMs);
+  if (refused !== null) {
+    return refused;
   }
   if (signal?.aborted === true) {
     return cancelled(call, signal);
@@ -40,6 +41,13 @@ export function watchCall(
     ground.deadlines.add(call);
   }
   return null;
+}
+
+/** Why a call cannot have such a deadline; null if it can. */
+export function refusedDeadline(method: string, deadlineMs: unknown): TypeError | null {
+  return typeof deadlineMs === "number" && deadlineMs >= 0
+    ? null
+    : new TypeError(`cannot call "${method}": deadlineMs wants a number from 0 on`);
 }
 
 /** As the wire has it: 0 for none, and never less than 1 otherwise. */

@@ -96,7 +96,7 @@ export class MessageConnection implements Connection {
   }
 
   read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
-    if (this.#arrived.length > 0) return Promise.resolve(this.#take(buffer));
+    if (this.#arrived.length > 0) return Promise.resolve(this.#taken(this.#arrived.pull(buffer)));
     if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#otherEnded) return Promise.resolve(null);
     if (this.#reader !== null) {
@@ -160,15 +160,18 @@ export class MessageConnection implements Connection {
     if (this.#otherEnded) return this.violated("bytes after its end");
     if (bytes.length > this.#allowedBytes) return this.violated("more bytes than it was allowed");
     this.#allowedBytes -= bytes.length;
-    this.#arrived.push(bytes);
     const reader = this.#reader;
-    if (reader === null) return;
+    if (reader === null) return this.#arrived.push(bytes);
+    // Nothing lies in the queue while somebody waits. It would take a new block for it: 3 us instead of 0.1.
     this.#reader = null;
-    reader.resolve(this.#take(reader.buffer));
+    const length = Math.min(bytes.length, reader.buffer.length);
+    reader.buffer.set(bytes.subarray(0, length));
+    this.#arrived.push(bytes.subarray(length));
+    reader.resolve(this.#taken(length));
   }
 
-  #take(buffer: Uint8Array): number {
-    const length = this.#arrived.pull(buffer);
+  /** Counts bytes that the program has got. */
+  #taken(length: number): number {
     this.#readBytes += length;
     // Half a window at once: one message of credit for many of bytes, and the sender still has half to go on with.
     if (this.#readBytes >= WINDOW_BYTES / 2 && this.#failure === null && !this.#otherEnded) {

@@ -37,5 +37,7 @@ export function parseWebSocketAddress(address: string | undefined, act: string):
     throw new TransportError("address", `cannot ${act} a WebSocket: ${found}, it wants ${FORM}`);
   }
   const port = url.port === "" ? (isTls ? DEFAULT_TLS_PORT : DEFAULT_PORT) : Number(url.port);
-  return { isTls, hostPort: `${url.hostname}:${port}`, path: url.pathname + url.search, url: url.href };
+  const path = url.pathname + url.search;
+  // Not `href`, which keeps a "?" or "#" with nothing behind it: servers and clients see that differently.
+  return { isTls, hostPort: `${url.hostname}:${port}`, path, url: `${url.protocol}//${url.host}${path}` };
 }

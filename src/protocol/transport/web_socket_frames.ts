@@ -42,6 +42,8 @@ export class ClientFrameReader {
   #missingBytes = 0;
   /** Kind of the message that goes on in the next frame. */
   #message: "none" | "text" | "binary" = "none";
+  /** Whether that message had no payload yet. */
+  #isEmpty = true;
   /** Payloads that are put together: a text message over all its frames, a ping. */
   readonly #text = new Uint8Array(MAX_CONTROL_BYTES);
   #textBytes = 0;
@@ -98,7 +100,9 @@ export class ClientFrameReader {
     if (isControl && (length > MAX_CONTROL_FRAME_BYTES || (first & FINAL) === 0)) {
       return this.#violated("a control frame that is long or in parts");
     }
-    if (!isControl && !this.#continues(opcode)) return this.#violated("a frame of no kind or out of order");
+    if (isControl ? opcode > OPCODES.pong : !this.#continues(opcode)) {
+      return this.#violated("a frame of no kind or out of order");
+    }
     // Refused before its bytes come: the window is no longer.
     if (length > WINDOW_BYTES) return this.#violated("a frame longer than it was allowed to send");
     if (this.#message === "text" && !isControl && this.#textBytes + length > MAX_CONTROL_BYTES) {
@@ -115,6 +119,7 @@ export class ClientFrameReader {
     if (this.#message !== "none") return false;
     if (opcode !== OPCODES.text && opcode !== OPCODES.binary) return false;
     this.#message = opcode === OPCODES.text ? "text" : "binary";
+    this.#isEmpty = true;
     return true;
   }
 
@@ -125,6 +130,7 @@ export class ClientFrameReader {
     const opcode = this.#first & OPCODE;
     if (opcode === OPCODES.ping) this.#ping.set(part, before);
     else if (opcode < OPCODES.close) {
+      this.#isEmpty = false;
       if (this.#message === "binary") this.#events.bytes(part);
       else {
         this.#text.set(part, this.#textBytes);
@@ -147,7 +153,7 @@ export class ClientFrameReader {
     if ((this.#first & FINAL) === 0) return;
     const message = this.#message;
     this.#message = "none";
-    if (message !== "text") return;
+    if (message === "binary") return this.#isEmpty ? this.#violated("an empty message") : undefined;
     const text = String.fromCharCode(...this.#text.subarray(0, this.#textBytes));
     this.#textBytes = 0;
     this.#events.text(text);

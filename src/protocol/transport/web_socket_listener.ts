@@ -8,7 +8,7 @@ import { tls } from "./tls.ts";
 import { type Connection, type Listener, TransportError } from "./transport.ts";
 import type { WebSocketAddress } from "./web_socket_address.ts";
 import type { WebSocketOptions } from "./web_socket.ts";
-import { serveWebSocket } from "./web_socket_server.ts";
+import { type ServerWebSocketOptions, serveWebSocket } from "./web_socket_server.ts";
 import { answerUpgrade, HEAD_END, MAX_HEAD_BYTES, refusal, type UpgradeRules } from "./web_socket_upgrade.ts";
 
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -49,7 +49,8 @@ class WebSocketListener implements Listener {
   readonly #requestTimeoutMs: number;
   /** The longest there first. */
   readonly #requests = new Set<Connection>();
-  readonly #waiting: Connection[] = [];
+  /** Nothing more is read of them, so that what waits is a few kilobytes each and not a window. */
+  readonly #waiting: ServerWebSocketOptions[] = [];
   readonly #accepting: ((connection: Connection | null) => void)[] = [];
   #isClosed = false;
 
@@ -64,7 +65,7 @@ class WebSocketListener implements Listener {
 
   accept(): Promise<Connection | null> {
     const next = this.#waiting.shift();
-    if (next !== undefined) return Promise.resolve(next);
+    if (next !== undefined) return Promise.resolve(serveWebSocket(next));
     if (this.#isClosed) return Promise.resolve(null);
     return new Promise((resolve) => this.#accepting.push(resolve));
   }
@@ -74,7 +75,7 @@ class WebSocketListener implements Listener {
     this.#isClosed = true;
     this.#carriers.close();
     for (const carrier of this.#requests) carrier.close();
-    for (const connection of this.#waiting.splice(0)) connection.close();
+    for (const { carrier } of this.#waiting.splice(0)) carrier.close();
     for (const resolve of this.#accepting.splice(0)) resolve(null);
   }
 
@@ -110,7 +111,7 @@ class WebSocketListener implements Listener {
       await carrier.write(new TextEncoder().encode(answer.head));
       isKept = answer.isAccepted && request !== null && !this.#isClosed;
       if (isKept && request !== null) {
-        this.#give(serveWebSocket({ carrier, early: request.early, timers: this.#timers }));
+        this.#give({ carrier, early: request.early, timers: this.#timers });
       }
     } catch {
       // The client has gone, or its time was over.
@@ -121,10 +122,10 @@ class WebSocketListener implements Listener {
     }
   }
 
-  #give(connection: Connection): void {
+  #give(socket: ServerWebSocketOptions): void {
     const accept = this.#accepting.shift();
-    if (accept === undefined) this.#waiting.push(connection);
-    else accept(connection);
+    if (accept === undefined) this.#waiting.push(socket);
+    else accept(serveWebSocket(socket));
   }
 }
 

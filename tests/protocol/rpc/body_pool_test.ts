@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { BodyPool } from "../../../src/protocol/rpc/body_pool.ts";
+import { lend, takeBack } from "../../../src/protocol/rpc/lent_memory.ts";
 
 Deno.test("BodyPool keeps no more than it is allowed to, and lets the oldest sizes go first", () => {
   const pool = new BodyPool();
@@ -24,4 +25,19 @@ Deno.test("BodyPool counts a size as old since it was last without a block", () 
   pool.give(new ArrayBuffer(6 * MIB));
   pool.give(new ArrayBuffer(8 * MIB));
   assert.equal(pool.keptBytes, 14 * MIB, "that of 7 MiB was let go");
+});
+
+Deno.test("BodyPool.give() takes nothing that is still being written", () => {
+  const pool = new BodyPool();
+  const view = new Uint8Array(8).fill(1);
+  lend(view.buffer);
+  lend(view.buffer);
+  takeBack(view.buffer);
+  pool.give(view.buffer);
+  assert.equal(pool.keptBytes, 0);
+  assert.deepEqual(view, new Uint8Array(8).fill(1));
+  takeBack(view.buffer);
+  pool.give(view.buffer);
+  assert.equal(pool.keptBytes, 8);
+  assert.equal(view.length, 0);
 });

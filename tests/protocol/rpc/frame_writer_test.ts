@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { FRAME_KINDS, FrameError, HEADER_BYTES } from "../../../src/protocol/rpc/frame.ts";
 import { FrameWriter } from "../../../src/protocol/rpc/frame_writer.ts";
+import { isLent } from "../../../src/protocol/rpc/lent_memory.ts";
 import { holds } from "../../property.ts";
 import { joined, type PlainFrame, readAll } from "./byte_stream.ts";
 
 const LONG = 16 * 1024;
+/** Of parts that the writer hands on as they are. */
+const UNCOPIED = 32 * 1024;
 
 Deno.test("FrameWriter.add() queues nothing of a body that is too long, in whatever form", () => {
   const writer = new FrameWriter({ maxBodyBytes: 40_000 });
@@ -84,7 +87,7 @@ Deno.test("FrameWriter writes texts, bytes and parts alike, in batches whose mem
 
 Deno.test("FrameWriter.add() copies short bodies at once and does not copy long ones", () => {
   const writer = new FrameWriter({ maxBodyBytes: 200_000 });
-  const short = new Uint8Array(100).fill(1), long = new Uint8Array(LONG).fill(1);
+  const short = new Uint8Array(100).fill(1), long = new Uint8Array(UNCOPIED).fill(1);
   writer.add(FRAME_KINDS.item, 0, 1, 0, short);
   writer.add(FRAME_KINDS.item, 0, 1, 0, [short, long, short]);
   short.fill(2);
@@ -121,4 +124,45 @@ Deno.test("FrameWriter.abandon() forgets what is queued and what is being writte
     new FrameWriter({ maxBodyBytes: 1000 }).add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(1000).fill(9));
   }
   assert.deepEqual(beingWritten, before);
+});
+
+Deno.test("FrameWriter sends the beginning of a long part with its header, and copies no more of it", () => {
+  for (const length of [UNCOPIED, UNCOPIED + 1, 100_003]) {
+    const writer = new FrameWriter({ maxBodyBytes: 200_000 });
+    const part = Uint8Array.from({ length }, (_, at) => at % 251);
+    writer.add(FRAME_KINDS.item, 0, 1, 0, part);
+    assert.equal(writer.queuedBytes, HEADER_BYTES + length + (-length & 7));
+    const [head, rest, padding, ...more] = writer.take();
+    assert.equal(head?.length, HEADER_BYTES + LONG);
+    assert.equal(rest?.buffer, part.buffer);
+    assert.equal(padding?.length ?? 0, -length & 7);
+    assert.deepEqual(more, []);
+    assert.deepEqual(joined([head, rest]).subarray(HEADER_BYTES), part);
+  }
+});
+
+Deno.test("FrameWriter lends the memory of long parts from add() to release(), each as often as it is sent", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 200_000 });
+  const long = new Uint8Array(UNCOPIED),
+    other = new Uint8Array(UNCOPIED),
+    short = new Uint8Array(UNCOPIED - 1);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, [long, short]);
+  assert(isLent(long.buffer) && !isLent(short.buffer));
+  writer.take();
+  writer.add(FRAME_KINDS.item, 0, 1, 0, [long, other]);
+  writer.release();
+  assert(isLent(long.buffer) && isLent(other.buffer), "the second time is not written");
+  writer.take();
+  writer.release();
+  assert(!isLent(long.buffer) && !isLent(other.buffer));
+});
+
+Deno.test("FrameWriter.abandon() leaves lent what a write may still be looking at", () => {
+  const writer = new FrameWriter({ maxBodyBytes: 200_000 });
+  const long = new Uint8Array(UNCOPIED);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, long);
+  writer.take();
+  writer.abandon();
+  writer.release();
+  assert(isLent(long.buffer));
 });

@@ -13,9 +13,11 @@ function scene(): {
   timers: FakeTimers;
   connect: () => void;
   waits: number[];
+  signals: (AbortSignal | undefined)[];
   asked: unknown[][];
 } {
   const timers = new FakeTimers(), waits: number[] = [], asked: unknown[][] = [];
+  const signals: (AbortSignal | undefined)[] = [];
   const { promise, resolve } = Promise.withResolvers<unknown>();
   const client = {
     send: (...values: unknown[]) => Promise.resolve(String(asked.push(values))),
@@ -26,9 +28,12 @@ function scene(): {
   };
   const line = {
     peer: null,
-    wait: (waitMs: number) => {
+    wait: (waitMs: number, signal: AbortSignal | undefined) => {
       waits.push(waitMs);
-      return promise;
+      signals.push(signal);
+      const { promise: left, reject } = Promise.withResolvers<never>();
+      signal?.addEventListener("abort", () => reject(new RpcError("cancelled", "left")));
+      return Promise.race([promise, left]);
     },
   } as unknown as Line<typeof WORK>;
   return {
@@ -36,6 +41,7 @@ function scene(): {
     timers,
     connect: () => resolve({ client }),
     waits,
+    signals,
     asked,
   };
 }
@@ -78,3 +84,25 @@ Deno.test("a stream that is left before there is a connection is never begun", a
   assert.deepEqual(asked, [["read", {}]]);
   assert.deepEqual(await left.next(), { done: true, value: undefined });
 });
+
+Deno.test("a stream that is left waits for no connection any more, and who reads it finds its end", async () => {
+  const { client, signals, asked } = scene();
+  const { signal } = new AbortController();
+  const left = client.watch("left", { deadlineMs: 0, signal });
+  const read = left.next();
+  await left.return?.();
+  assert.deepEqual(await read, { done: true, value: undefined });
+  assert.deepEqual(signals.map((each) => each?.aborted), [true]);
+  assert.equal(signal.aborted, false);
+  assert.deepEqual(asked, []);
+});
+
+for (const deadlineMs of [-1, NaN, "5"]) {
+  Deno.test(`a deadline of ${JSON.stringify(deadlineMs)} is refused as a TypeError without a connection too`, async () => {
+    const { client, waits } = scene();
+    const options = { deadlineMs } as CallOptions;
+    await assert.rejects(client.send("a", [], options), TypeError);
+    await assert.rejects(client.watch("a", options).next(), TypeError);
+    assert.deepEqual(waits, []);
+  });
+}

@@ -6,6 +6,7 @@ import { type CloseReason, ConnectionError } from "../../../src/protocol/rpc/err
 import { asSignedProcess, versionOnly } from "../../../src/protocol/rpc/handshake_policy.ts";
 import { hmac } from "../../../src/protocol/rpc/hmac_handshake.ts";
 import { implement } from "../../../src/protocol/rpc/implement.ts";
+import type { Limits } from "../../../src/protocol/rpc/limits.ts";
 import { messagePackCodec } from "../../../src/protocol/rpc/messagepack_codec.ts";
 import { NodeBuilder, running } from "../../../src/protocol/rpc/node.ts";
 import type { NodeEvent } from "../../../src/protocol/rpc/node_event.ts";
@@ -24,6 +25,7 @@ const HANDLERS = {
     for (let i = 1; i <= to; i++) yield i;
   },
 };
+const TRANSPORT = memory();
 const OTHER = contract({ greet: call<string, string>() });
 const GREETING = { greet: (name: string): string => `hello ${name}` };
 const SECRET = "a secret of more than sixteen bytes";
@@ -354,3 +356,41 @@ Deno.test("what onEvent throws does not disturb the node", async () => {
   }
   assert(thrown.length >= 3, `${thrown.length} events`);
 });
+
+Deno.test("a node that was closed lets go of the signal it was started with", async () => {
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const add = signal.addEventListener, remove = signal.removeEventListener;
+  signal.addEventListener = (...values: Parameters<typeof add>) => {
+    listeners++;
+    add.apply(signal, values);
+  };
+  signal.removeEventListener = (...values: Parameters<typeof remove>) => {
+    listeners--;
+    remove.apply(signal, values);
+  };
+  for (let restarts = 0; restarts < 20; restarts++) {
+    await using client = await new NodeBuilder().serve(MATH, TRANSPORT, HANDLERS).connect(MATH, TRANSPORT)
+      .start({ signal });
+    assert.equal(await client.add({ a: 1, b: 2 }), 3);
+  }
+  assert.equal(listeners, 0);
+});
+
+for (
+  const [name, value] of [["maxQueuedBytes", NaN], ["keepAliveMs", -1], ["streamWindowBytes", 0], [
+    "maxBodyBytes",
+    2 ** 32,
+  ], ["drainTimeoutMs", undefined]] as const
+) {
+  Deno.test(`a limit ${name} of ${value} is refused at start, before anything is opened`, async () => {
+    const limits = { [name]: value } as Partial<Limits>;
+    const transport = memory();
+    const node = new NodeBuilder({ limits }).serve(MATH, transport, HANDLERS);
+    await assert.rejects(
+      node.start(),
+      new RegExp(`^TypeError: cannot keep to the limit ${name} of ${value}: `),
+    );
+    await assert.rejects(transport.connect(), TransportError);
+  });
+}

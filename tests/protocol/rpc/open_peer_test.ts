@@ -73,3 +73,14 @@ Deno.test({
     await listener.closed;
   },
 });
+
+Deno.test({
+  name: "openPeer() refuses handlers made for other methods of the other side before it shakes hands",
+  timeout: TIMEOUT_MS,
+  async fn(): Promise<void> {
+    const [first, second] = memoryPair();
+    const serves = implement(guest, { name: () => "guest" }, host);
+    await assert.rejects(openPeer({ connection: first, role: "dialler", serves, calls: guest }), TypeError);
+    assert.equal(await second.read(new Uint8Array(1)), null);
+  },
+});

@@ -82,6 +82,7 @@ const hostile: readonly (readonly [string, string, readonly SentFrame[]])[] = [
   ]],
   ["a pong for no ping", "malformed", [{ kind: "pong", value: 1 }]],
   ["a call after drain", "malformed", [{ kind: "drain" }, { kind: "call", method: ECHO, id: 1, body: "1" }]],
+  ["a second drain", "malformed", [{ kind: "drain" }, { kind: "drain" }]],
   ["a hello after the handshake", "malformed", [{ kind: "hello" }]],
   ["a proof after the handshake", "malformed", [{ kind: "proof" }]],
   ["an accept after the handshake", "malformed", [{ kind: "accept" }]],

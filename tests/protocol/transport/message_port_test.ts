@@ -11,7 +11,7 @@ import type { Connection, Transport } from "../../../src/protocol/transport/tran
 /** Listens at one end of a channel and connects at the other. Closing its ports lets the test end. */
 function joined(): Transport & Disposable {
   const { port1, port2 } = new MessageChannel();
-  const listening = messagePort(port1), dialling = messagePort(port2, { connectTimeoutMs: 300 });
+  const listening = messagePort(port1), dialling = messagePort(port2, { connectTimeoutMs: 1_000 });
   return {
     name: listening.name,
     address: listening.address,

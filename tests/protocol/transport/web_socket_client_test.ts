@@ -134,6 +134,18 @@ Deno.test("webSocket talks over TLS when its address is of wss:, and is not call
   for (const each of [ours, theirs, listener]) each.close();
 });
 
+for (const path of ["/?", "/#", "/a%20b?x='1'", "/\u00e4?\u00f6"]) {
+  Deno.test(`webSocket connects to what listens on an address that ends in ${path}`, async () => {
+    await using open = new OpenWebSockets();
+    const listener = await webSocket(`ws://127.0.0.1:0${path}`, { timers: open.timers }).listen();
+    const { port } = new URL(listener.address);
+    const connecting = [listener.address, `ws://127.0.0.1:${port}${path}`].map((url) =>
+      webSocket(url).connect()
+    );
+    for (const each of [...await Promise.all(connecting), listener]) each.close();
+  });
+}
+
 const ADDRESSES: readonly (readonly [name: string, address: string | undefined])[] = [
   ["none", undefined],
   ["no URL", "127.0.0.1:80"],

@@ -79,10 +79,22 @@ Deno.test("ClientFrameReader joins a text over several frames, with a ping in be
   assert.deepEqual(readAll(parts), ["ping 3f", "text credit 7", "bytes 0102", "close"]);
 });
 
+Deno.test("ClientFrameReader takes a binary message of which some frames are empty", () => {
+  const empty = new Uint8Array(0), one = Uint8Array.of(1);
+  for (const [first, last] of [[empty, one], [one, empty]] as const) {
+    const parts = [
+      clientFrame(0x02, first, MASK),
+      clientFrame(0x80, last, MASK),
+      clientFrame(0x89, one, MASK),
+    ];
+    assert.deepEqual(readAll(parts), ["bytes 01", "ping 01"]);
+  }
+});
+
 Deno.test("ClientFrameReader gives the same for any split of the bytes", () => {
   const frame = fc.record({
     kind: fc.constantFrom(0x82, 0x89, 0x81),
-    payload: fc.uint8Array({ maxLength: 400 }),
+    payload: fc.uint8Array({ minLength: 1, maxLength: 400 }),
     mask: fc.uint8Array({ minLength: 4, maxLength: 4 }),
   });
   const frames = fc.array(frame, { maxLength: 8 });
@@ -125,6 +137,18 @@ const REFUSED: readonly { readonly name: string; readonly bytes: string; readonl
     name: "of control opcode 11 and 126 bytes",
     bytes: "8b fe 007e 00000000",
     what: "a control frame that is long or in parts",
+  },
+  { name: "of control opcode 11", bytes: "8b 80 00000000", what: "a frame of no kind or out of order" },
+  {
+    name: "of control opcode 11 within a text",
+    bytes: "01 80 00000000 8b 80 00000000",
+    what: "a frame of no kind or out of order",
+  },
+  { name: "of an empty binary message", bytes: "82 80 00000000", what: "an empty message" },
+  {
+    name: "of an empty binary message in parts",
+    bytes: "02 80 00000000 00 80 00000000 80 80 00000000",
+    what: "an empty message",
   },
   {
     name: "of an unfinished ping",

@@ -23,7 +23,10 @@ export class OpenWebSockets implements AsyncDisposable {
     globalThis.WebSocket = class extends WebSocket {
       constructor(url: string | URL, protocols: string | string[] = []) {
         // Deno takes an object as well, which the type it shares with browsers does not say.
-        const options: WebSocketOptions = { protocols, ...(client === null ? {} : { client }) };
+        const options: WebSocketOptions = {
+          protocols: [protocols].flat(),
+          ...(client === null ? {} : { client }),
+        };
         super(url, options as unknown as string[]);
         clients.push(this);
         this.addEventListener("close", settle);

@@ -50,11 +50,6 @@ export class LeaseBook {
     return ageMs >= 0 && ageMs <= leaseMs ? "live" : "doubtful";
   }
 
-  /** Forgets an instance. */
-  forget(instance: string): void {
-    this.#sightings.delete(instance);
-  }
-
   /** How many instances are remembered. */
   get size(): number {
     return this.#sightings.size;

@@ -25,9 +25,9 @@ export async function publishRecord(record: ServiceRecord, parts: PublicationPar
   let callOff = (): void => {};
   let renewal: Promise<void> = Promise.resolve();
 
-  function put(): Promise<void> {
+  async function put(): Promise<void> {
     const renewedAtMs = Math.max(0, Math.round(wallMs()));
-    return store.put(key, formatRecord({ record, leaseMs, beat: beat++, renewedAtMs }));
+    await store.put(key, formatRecord({ record, leaseMs, beat: beat++, renewedAtMs }));
   }
 
   function renewLater(): void {
@@ -37,7 +37,13 @@ export async function publishRecord(record: ServiceRecord, parts: PublicationPar
     });
   }
 
-  await put();
+  try {
+    await put();
+  } catch (error) {
+    // A part of it may be there. Why that cannot be taken back either is of no use to anyone.
+    await store.withdraw(key).catch(() => {});
+    throw error;
+  }
   renewLater();
   return {
     record,

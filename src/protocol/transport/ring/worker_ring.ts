@@ -93,8 +93,16 @@ function dial(attempt: Attempt): Promise<Connection> {
   let memory: SharedArrayBuffer | null = null;
 
   const say = (message: RingMessage): void => base.postMessage(message, []);
+  const standing = (memory: SharedArrayBuffer, otherAgent: string): Connection => {
+    const [outgoing, incoming] = ringsIn(memory, 0, ringBytes);
+    const link = new SharedLink({ incoming, outgoing, lock, otherAgent });
+    const name = { transport: WORKER_RING, remoteAddress: address, localAddress: null };
+    return new RingConnection(name, incoming, outgoing, link);
+  };
   const giveUp = (reason: unknown): void => {
     stop();
+    // The listener may have the memory, or take it later, and this thread lives on: only the memory can tell.
+    if (memory !== null) standing(memory, lock.agent).close();
     reject(reason);
   };
   const refuse = (found: string): void =>
@@ -113,10 +121,7 @@ function dial(attempt: Attempt): Promise<Connection> {
     }
     if (message.postern === "ring-up" && memory !== null) {
       stop();
-      const [outgoing, incoming] = ringsIn(memory, 0, ringBytes);
-      const link = new SharedLink({ incoming, outgoing, lock, otherAgent: message.agent });
-      const name = { transport: WORKER_RING, remoteAddress: address, localAddress: null };
-      resolve(new RingConnection(name, incoming, outgoing, link));
+      resolve(standing(memory, message.agent));
     }
   };
   const stop = (): void => {

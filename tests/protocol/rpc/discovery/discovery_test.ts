@@ -248,3 +248,18 @@ Deno.test("a renewal that fails is told and tried again; a store that fails ends
   await registration[Symbol.asyncDispose]();
   assert.equal(timers.pending, 0);
 });
+
+Deno.test("what could not be published leaves nothing in the store", async () => {
+  const withdrawn: string[] = [];
+  class FullStore extends MemoryStore {
+    override put(): Promise<void> {
+      return Promise.reject(new DiscoveryError("store", "disk full"));
+    }
+    override withdraw({ name }: RecordKey): Promise<void> {
+      withdrawn.push(name);
+      return Promise.reject(new DiscoveryError("store", "disk gone"));
+    }
+  }
+  await assert.rejects(discoveryOver(new FullStore()).publish(MATH), /disk full/);
+  assert.deepEqual(withdrawn, ["MATH"]);
+});

@@ -9,7 +9,7 @@ import { workerRing } from "../../../../src/protocol/transport/ring/worker_ring.
 /** Both ends of one base in this thread, as one transport; the base is open while a case runs. */
 async function withTransport(act: (transport: Transport) => Promise<void>): Promise<void> {
   const { port1, port2 } = new MessageChannel();
-  const dialling = workerRing(port1, { connectTimeoutMs: 300 });
+  const dialling = workerRing(port1, { connectTimeoutMs: 1_000 });
   const listening = workerRing(port2);
   try {
     await act({

@@ -203,6 +203,37 @@ Deno.test("workerRing().connect() leaves nothing behind on its base when nobody 
   assert.deepEqual([listeners.size, delays.size], [0, 0]);
 });
 
+for (const sleeps of [true, false]) {
+  Deno.test({
+    name: `workerRing() tells a listener that ${sleeps ? "reads" : "will read"} that the dialler gave up`,
+    timeout: 10_000,
+    async fn(): Promise<void> {
+      const { port1, port2 } = new MessageChannel();
+      const listener = await workerRing(port2).listen();
+      // Of the same thread, whose lock therefore goes on being held.
+      const other = await workerRing(port1).connect();
+      const controller = new AbortController();
+      const deaf: BasePort = {
+        postMessage: (message, transfer) => port1.postMessage(message, transfer),
+        addEventListener: (type, act) =>
+          port1.addEventListener(type, (event) => {
+            if (event.data.postern !== "ring-up") act(event);
+          }),
+        removeEventListener: () => {},
+      };
+      const connecting = workerRing(deaf).connect("rpc", { signal: controller.signal })
+        .catch((error) => error);
+      const [first, second] = [await listener.accept(), await listener.accept()];
+      assert(first !== null && second !== null);
+      if (sleeps) setTimeout(() => controller.abort("too late"), 20);
+      else controller.abort("too late");
+      assert.equal(await second.read(new Uint8Array(1)), null);
+      assert.equal(await connecting, "too late");
+      for (const each of [first, second, other, listener, port1, port2]) each.close();
+    },
+  });
+}
+
 Deno.test("workerRing() refuses sizes that no ring has", () => {
   const { port1, port2 } = new MessageChannel();
   assert.throws(() => workerRing(port1, { ringBytes: 1000 }), RangeError);
