@@ -55,9 +55,9 @@ const OWN_FILE = /^\.?(?<name>[A-Za-z0-9][A-Za-z0-9_.-]*)@(?<instance>[0-9a-f]{3
 /** The folder itself last; those before it must be ours alone too. */
 function defaultFolders(): readonly string[] {
   const base = Deno.build.os === "windows"
-    ? Deno.env.get("LOCALAPPDATA")
+    ? variable("LOCALAPPDATA")
     // Empty is not set, as the specification of these variables has it.
-    : Deno.env.get("XDG_RUNTIME_DIR") || withSuffix(Deno.env.get("HOME"), ".local/state");
+    : variable("XDG_RUNTIME_DIR") || withSuffix(variable("HOME"), ".local/state");
   if (base === undefined || base === "") {
     throw new DiscoveryError(
       "store",
@@ -66,6 +66,16 @@ function defaultFolders(): readonly string[] {
   }
   const own = joinPath(base, "postern");
   return [own, joinPath(own, "services")];
+}
+
+function variable(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    const found = `the program may not read the variable ${name}, run it with --allow-env=${name}`;
+    throw new DiscoveryError("store", `cannot keep services: ${found}`, { cause: error });
+  }
 }
 
 function withSuffix(path: string | undefined, suffix: string): string | undefined {

@@ -19,7 +19,7 @@ export async function openPrivateFolder(path: string): Promise<void> {
   try {
     await Deno.mkdir(path, { recursive: true, mode: PRIVATE_FOLDER_MODE });
   } catch (error) {
-    throw refusal(path, `it cannot be made: ${describeError(error)}`, error);
+    throw refusal(path, notCapable(error, path) ?? `it cannot be made: ${describeError(error)}`, error);
   }
   const found = await look(path);
   // Not followed: a link could be turned to another folder after it was looked at.
@@ -40,7 +40,7 @@ async function look(path: string): Promise<Deno.FileInfo> {
   try {
     return await Deno.lstat(path);
   } catch (error) {
-    throw refusal(path, describeError(error), error);
+    throw refusal(path, notCapable(error, path) ?? describeError(error), error);
   }
 }
 
@@ -48,10 +48,20 @@ function ownUid(): number | null {
   try {
     return Deno.uid();
   } catch (error) {
-    throw new DiscoveryError("store", "cannot tell whose folder it is: --allow-sys=uid is missing", {
-      cause: error,
-    });
+    throw new DiscoveryError(
+      "store",
+      "cannot tell whose folder it is: run the program with --allow-sys=uid",
+      {
+        cause: error,
+      },
+    );
   }
+}
+
+/** All that the folder needs at once: the runtime would name one flag after the other. */
+function notCapable(error: unknown, path: string): string | null {
+  if (!(error instanceof Deno.errors.NotCapable)) return null;
+  return `the program lacks the permission, run it with --allow-read=${path} --allow-write=${path} --allow-sys=uid`;
 }
 
 function refusal(path: string, found: string, cause?: unknown): DiscoveryError {

@@ -56,6 +56,12 @@ Deno.test("README.md shows the first program of docs/rpc.md, and what it prints"
   assert(readme.includes(`$ npx -y deno@2.9 ${first.line.replace(/^deno /, "")}\n${first.output}\`\`\``));
 });
 
+Deno.test("docs/rpc.md: a transport of one's own, which passes the suite above, takes thirty lines", () => {
+  const lines = programs.files.get("fifo.ts")?.split("\n").map((line) => line.trim()) ?? [];
+  const counted = lines.filter((line) => line !== "" && !/^(\/\/|\/\*\*)/.test(line)).length;
+  assert(counted >= 20 && counted <= 30, `it has ${counted}`);
+});
+
 Deno.test("docs/rpc.md runs every file that it shows", () => {
   const reached = new Set([BROWSER_FILE]);
   const commands = programs.sessions.flat().map(({ line }) => line.split(" ").at(-1) ?? "");

@@ -327,3 +327,25 @@ Deno.test("a publication that fails half-way leaves neither files nor a lock", a
     assert.deepEqual(await discovery.resolve("MATH"), [registration.record]);
   });
 });
+
+Deno.test({
+  name: "folderDiscovery() names the flag when it may not read where the folder is",
+  permissions: "none",
+  fn(): void {
+    assert.throws(() => folderDiscovery(), {
+      name: "DiscoveryError",
+      message: /^cannot keep services: .* run it with --allow-env=(XDG_RUNTIME_DIR|LOCALAPPDATA)$/,
+    });
+  },
+});
+
+Deno.test({
+  name: "folderDiscovery() names all flags of its folder at once when one is missing",
+  permissions: { sys: ["uid"] },
+  async fn(): Promise<void> {
+    await assert.rejects(folderDiscovery({ folder: "/run/p" }).resolve("MATH"), {
+      code: "store",
+      message: /run it with --allow-read=\/run\/p --allow-write=\/run\/p --allow-sys=uid$/,
+    });
+  },
+});

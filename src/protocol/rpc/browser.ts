@@ -35,6 +35,7 @@ export {
   type MethodSchemas,
   type PeerInfo,
   type Schema,
+  type SchemaIssue,
   type SchemaResult,
   type Shape,
   stream,

@@ -20,10 +20,10 @@ export interface Codec {
   readonly id: string;
   /**
    * Whether decoded values may point into the body they came from. Where they do, the body stays untouched until the
-   * handler has settled and is detached then: a view kept beyond that is empty, never other bytes. Whatever goes on
-   * reading the memory below JavaScript, such as a write to a file, is waited for before the handler settles, also
-   * when that gives up: it would find the bytes of another call. What a connection of this library is still sending
-   * stays as it is. Outputs and items are the program's for ever, or until it gives them back.
+   * handler has settled and is detached then: a view kept beyond that is empty, never other bytes. Where the call
+   * failed, or its caller waits no more, it stays what it was. Whatever goes on reading the memory below JavaScript,
+   * such as a write to a file, is waited for before the handler answers: it would find the bytes of another call. What
+   * a connection of this library is still sending stays as it is. Outputs and items are the program's for ever, or until it gives them back.
    */
   readonly views: boolean;
   /**

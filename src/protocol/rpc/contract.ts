@@ -20,10 +20,18 @@ export interface Schema<Value> {
   };
 }
 
+/** What a schema has against a value. */
+export interface SchemaIssue {
+  /** In words, which may repeat the value; they stay on this side. */
+  readonly message: string;
+  /** Where in the value: the keys from the outside to the inside. */
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
 /** What a schema says of a value. */
 export type SchemaResult<Value> =
   | { readonly value: Value; readonly issues?: undefined }
-  | { readonly issues: readonly { readonly message: string }[] };
+  | { readonly issues: readonly SchemaIssue[] };
 
 /** How a method behaves. */
 export type Shape = "call" | "stream" | "upload" | "duplex";

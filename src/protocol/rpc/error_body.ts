@@ -26,6 +26,12 @@ const LINE_FEED = 0x0a;
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/**
+ * Control characters, line and paragraph separators, and those that are not seen but change how the rest is; without
+ * the two joiners, which scripts and emoji are written with.
+ */
+const UNPRINTABLE = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
 const CODES = namesByNumber<CallErrorCode>(CALL_ERROR_NUMBERS);
 const REASONS = namesByNumber<CloseReason>(CLOSE_REASON_NUMBERS);
 
@@ -110,6 +116,7 @@ export function decodeClose(value: number, body: Uint8Array<ArrayBuffer>): Conne
   return new ConnectionError(reason, "there", decodeMessage(body, MAX_CLOSE_BODY_BYTES));
 }
 
+/** With "?" for what cannot be printed: a stranger's text goes into a log or onto a terminal. */
 function decodeMessage(body: Uint8Array<ArrayBuffer>, maxBytes: number): string {
   if (body.length > maxBytes) {
     throw new FrameError(
@@ -118,7 +125,7 @@ function decodeMessage(body: Uint8Array<ArrayBuffer>, maxBytes: number): string 
     );
   }
   try {
-    return strictDecoder.decode(body);
+    return strictDecoder.decode(body).replace(UNPRINTABLE, "?");
   } catch {
     throw new FrameError("malformed", "cannot read a message: it is not UTF-8");
   }

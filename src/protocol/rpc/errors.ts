@@ -97,7 +97,8 @@ export class RpcError extends Error {
 
 /**
  * A refusal in the application's own words. A handler throws it, and the caller gets one with the same reason and
- * message. Anything else a handler throws, `RpcError` aside, becomes "internal" without a word of what it was.
+ * message, with "?" for control characters, line breaks included. Anything else a handler throws, `RpcError` aside,
+ * becomes "internal" without a word of what it was.
  */
 export class ApplicationError extends RpcError {
   /** The application's own code: 1 to 64 characters out of `A-Z a-z 0-9 _ . -`. */

@@ -209,7 +209,7 @@ export class FrameWriter {
     if (bytes > limit) {
       throw new FrameError(
         "too_large",
-        `cannot send a body: it is longer than the ${limit} bytes that the other side takes`,
+        `cannot send a body: found ${bytes} bytes, accepted are ${limit} (maxBodyBytes of the other side)`,
       );
     }
   }

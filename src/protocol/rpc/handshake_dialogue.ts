@@ -169,7 +169,10 @@ function comparedHello(own: Hello, theirs: Hello): Hello {
     );
   }
   if (!agrees(own.calls, theirs.serves) || !agrees(theirs.calls, own.serves)) {
-    throw new HandshakeRefusal("contract_mismatch", "found another contract than this side's");
+    throw new HandshakeRefusal(
+      "contract_mismatch",
+      "found another contract than this side's: names, shapes and version of the methods are compared",
+    );
   }
   if (own.mode === "none") return theirs;
   const [wanted, offered] = own.role === "dialler"

@@ -84,15 +84,10 @@ export function refusalOf({ value, body }: Frame): HandshakeRefusal {
     if (reason === "lost" || reason === "aborted") {
       return malformed(`found a close frame that says ${reason}`);
     }
-    const text = message === "" ? "" : `, ${withoutControls(message)}`;
+    const text = message === "" ? "" : `, ${message}`;
     return new HandshakeRefusal(reason, `the other side refused: ${reason}${text}`, { by: "there" });
   } catch (error) {
     if (error instanceof FrameError) return malformed(error.message);
     throw error;
   }
-}
-
-/** A stranger's text goes into a log or onto a terminal. */
-function withoutControls(text: string): string {
-  return text.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?");
 }

@@ -122,7 +122,9 @@ export class HandshakeWire {
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       const reason = error.reason === "malformed" ? "handshake_malformed" : error.reason;
-      throw new HandshakeRefusal(reason, error.message, { cause: error });
+      throw new HandshakeRefusal(reason, `what came is not this protocol: ${error.message}`, {
+        cause: error,
+      });
     }
   }
 }

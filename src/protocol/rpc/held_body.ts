@@ -1,4 +1,5 @@
 /** Bodies that outlive the receiving of the next frame, for codecs whose values point into them. */
+import { markBody } from "./body_mark.ts";
 import type { BodyPool } from "./body_pool.ts";
 import { paddedBytes } from "./frame.ts";
 
@@ -55,6 +56,7 @@ class BlockBody implements HeldBody {
     if (this.#isReleased) {
       throw new TypeError("cannot keep a body: it was released, accepted is one that is held");
     }
+    markBody(this.body.buffer);
     this.#pool = null;
     return this.body;
   }

@@ -6,6 +6,8 @@ import { type Codec, CodecError, MAX_DEPTH } from "./codec.ts";
 import { readText } from "./utf8.ts";
 
 const REFUSED_KEY = "__proto__";
+/** How `JSON.stringify` begins a typed array: as an object of its elements. A `Map`, or no bytes at all, becomes `{}`. */
+const BYTES_AS_JSON = '{"0":', EMPTY_OBJECT = "{}";
 const QUOTE = 0x22, BACKSLASH = 0x5c, BRACE_OPEN = 0x7b, BRACE_CLOSE = 0x7d;
 /** What a brace has and the bracket beside it has not. */
 const BRACE_BIT = 0x20;
@@ -24,6 +26,7 @@ function encode(value: unknown): string {
   checkDepth(text, "write");
   // Only a key is followed by a colon; the same letters inside of a text are cleared of suspicion by parsing.
   if (text.includes(`${REFUSED_KEY}":`)) refuseKeyIn(JSON.parse(text), "write");
+  if (text.includes(BYTES_AS_JSON) || text.includes(EMPTY_OBJECT)) refuseLossIn(value);
   return text;
 }
 
@@ -70,6 +73,18 @@ function refuseKeyIn(value: unknown, act: "read" | "write"): void {
     throw new CodecError(`cannot ${act} JSON: found a key "${REFUSED_KEY}"`);
   }
   for (const inner of Object.values(value)) refuseKeyIn(inner, act);
+}
+
+/** Refuses typed arrays, maps and sets: the other side would get plain objects, and nobody would be told. */
+function refuseLossIn(value: unknown): void {
+  if (typeof value !== "object" || value === null || "toJSON" in value) return;
+  const isBytes = ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
+  if (isBytes || value instanceof Map || value instanceof Set) {
+    const found = `found a ${value.constructor.name}, which would arrive as a plain object`;
+    const hint = isBytes ? "; messagePackCodec() and viewCodec() take a Uint8Array" : "";
+    throw new CodecError(`cannot write a value as JSON: ${found}${hint}`);
+  }
+  for (const inner of Object.values(value)) refuseLossIn(inner);
 }
 
 /** `JSON.parse` itself goes down without end, and so would whoever walks through the value. */

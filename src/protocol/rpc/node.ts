@@ -52,6 +52,12 @@ export interface ServeOptions<Calls extends Contract> {
 export interface ConnectToOptions {
   /** What the other side may call here on the same connection, as `implement` makes it. */
   readonly serves?: Served | undefined;
+  /**
+   * Milliseconds for which `start` tries again while nobody listens at the address yet. With `waitFor`, say it there.
+   *
+   * @default 0, which is one attempt
+   */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** How a service is published. */
@@ -177,9 +183,9 @@ export class NodeBuilder<C extends Contract | null = null> {
     options: ConnectToOptions = {},
   ): NodeBuilder<T> {
     this.#once(this.#connect, "connect");
-    const { serves = null } = options;
+    const { serves = null, timeoutMs = 0 } = options;
     requireSameCalls(serves, contract);
-    this.#connect = { transport, contract, serves };
+    this.#connect = { transport, contract, serves, timeoutMs };
     // The same object, which from now on starts into a client.
     return this as unknown as NodeBuilder<T>;
   }
@@ -231,6 +237,11 @@ export class NodeBuilder<C extends Contract | null = null> {
         `cannot start: "${this.#waitFor.name}" is waited for, but the node connects to nothing`,
       );
     }
+    if (this.#waitFor !== null && this.#connect?.timeoutMs !== 0) {
+      throw new TypeError(
+        "cannot start: the timeoutMs of what is waited for is said to waitFor, not to connect",
+      );
+    }
     if (this.#serve === null && this.#connect === null) {
       throw new TypeError("cannot start: the node neither serves nor connects");
     }
@@ -256,6 +267,8 @@ export class NodeBuilder<C extends Contract | null = null> {
 
   #once(part: unknown, act: string): void {
     if (this.#isStarted) throw new TypeError(`cannot ${act}: the node was started already`);
-    if (part !== null) throw new TypeError(`cannot ${act}: the node was told so already`);
+    if (part !== null) {
+      throw new TypeError(`cannot ${act}: the node was told so already, a second one is for another node`);
+    }
   }
 }

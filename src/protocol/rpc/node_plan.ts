@@ -21,6 +21,8 @@ export interface ConnectPlan {
   readonly transport: Transport;
   readonly contract: Contract;
   readonly serves: Served | null;
+  /** How long the first connection is tried, where nobody is waited for by name. */
+  readonly timeoutMs: number;
 }
 
 /** All of it. */

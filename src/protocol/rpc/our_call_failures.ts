@@ -11,7 +11,10 @@ export function cancelled(call: OurCall, signal: AbortSignal): RpcError {
 
 /** Its time is over. */
 export function deadlineExceeded(call: OurCall): RpcError {
-  return new RpcError("deadline_exceeded", `"${call.method.name}" did not answer before its deadline`);
+  return new RpcError(
+    "deadline_exceeded",
+    `"${call.method.name}" did not answer within ${Math.round(call.deadlineMs)} ms, its deadline`,
+  );
 }
 
 /** It was not begun. */

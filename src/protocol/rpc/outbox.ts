@@ -155,6 +155,7 @@ export class Outbox implements FrameSink {
       // Only now: a write that failed may still be looking at the memory.
       this.#writer.release();
     } finally {
+      // Also after a failed write: long bodies that it may be looking at are lent (lent_memory.ts), and not used again.
       callAll(written);
     }
     this.#giveRoom();

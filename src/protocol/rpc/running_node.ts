@@ -141,7 +141,7 @@ class NodeInMotion implements RunningNode {
       open: (shaken) => this.#openPeer(shaken, "dialler", serves, contract),
     });
     this.#line = line;
-    await line.begin(waitFor?.timeoutMs ?? 0, signal);
+    await line.begin(waitFor?.timeoutMs ?? connect.timeoutMs, signal);
     return lineClient({ contract, line, timers, defaultDeadlineMs: limits.defaultDeadlineMs });
   }
 

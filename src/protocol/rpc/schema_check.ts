@@ -1,6 +1,9 @@
 /** Values against the schemas of a contract. */
-import type { Schema, SchemaResult } from "./contract.ts";
+import type { Schema, SchemaIssue, SchemaResult } from "./contract.ts";
 import { RpcError } from "./errors.ts";
+
+/** Keys may come from whoever made the value. */
+const MAX_PLACE_CHARACTERS = 100;
 
 /**
  * Checks a value.
@@ -16,9 +19,16 @@ export function checked(schema: Schema<unknown>, value: unknown, what: string): 
 
 function accepted(result: SchemaResult<unknown>, what: string): unknown {
   if (result.issues !== undefined) {
-    throw new RpcError("invalid_argument", `cannot take ${what}: it does not have the form of the contract`);
+    const found = `it does not have the form of the contract${placeOf(result.issues[0])}`;
+    throw new RpcError("invalid_argument", `cannot take ${what}: ${found}`);
   }
   return result.value;
+}
+
+/** Where the first thing lies that the schema refuses: keys, never what is there, nor words that may repeat it. */
+function placeOf(issue: SchemaIssue | undefined): string {
+  const keys = issue?.path?.map((step) => String(typeof step === "object" ? step.key : step)) ?? [];
+  return keys.length === 0 ? "" : ` at ${keys.join(".").slice(0, MAX_PLACE_CHARACTERS)}`;
 }
 
 /** Whether something is to be awaited. */

@@ -42,8 +42,8 @@ export function sendValue(
   } catch (cause) {
     const why = cause instanceof CodecError || cause instanceof FrameError
       ? cause.message
-      : "the codec failed";
-    throw new RpcError("unencodable", `cannot send a value: ${why}`, { cause });
+      : "cannot send a value: the codec failed";
+    throw new RpcError("unencodable", why, { cause });
   }
 }
 

@@ -13,7 +13,7 @@ export class TheirCall implements Expiring {
   /** Infinity: never. */
   readonly expiresMs: number;
   place = -1;
-  /** Memory that the input lies on; given back when the answer is written. */
+  /** Memory that the input lies on, if it is to be used again when the answer is written. */
   held: HeldBody | null = null;
   /** What the caller sends. */
   items: ReceivingStream | null = null;
@@ -44,10 +44,20 @@ export class TheirCall implements Expiring {
     return this.#controller.signal;
   }
 
+  /**
+   * The handler has given up, or is to: something that it began below JavaScript may go on reading the input without
+   * anybody waiting for it, and must find no bytes of another call there. So the memory is used for nothing else.
+   */
+  leaveInput(): void {
+    this.held?.keep();
+    this.held = null;
+  }
+
   /** Tells the handler that nobody waits any more. When it ends is up to the handler. */
   abandon(reason: RpcError): void {
     if (this.abandoned === null) {
       this.abandoned = reason;
+      this.leaveInput();
       this.items?.giveUp(reason);
       this.outputs?.stop();
       this.#controller?.abort(reason);
@@ -69,7 +79,9 @@ export const CANCEL_CODES: ReadonlyMap<number, CallErrorCode> = new Map(
   (["cancelled", "deadline_exceeded"] as const).map((code) => [CALL_ERROR_NUMBERS[code], code]),
 );
 
+const WHERE_TO_LOOK = 'the event "handler_failed" of the side that serves it says why';
+
 /** What the caller is told of a failure that is none of its business: nothing of what was thrown. */
 export function internalError(call: TheirCall): RpcError {
-  return new RpcError("internal", `"${call.method.name}" failed`);
+  return new RpcError("internal", `"${call.method.name}" failed; ${WHERE_TO_LOOK}`);
 }

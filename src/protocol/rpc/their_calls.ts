@@ -165,6 +165,7 @@ export class TheirCalls {
       throw malformed(`"${call.method.name}" gives no items that could be stopped`);
     }
     call.isStopped = true;
+    call.leaveInput();
     call.outputs?.stop();
   }
 
@@ -285,6 +286,7 @@ export class TheirCalls {
       sendValue(this.#ground, FRAME_KINDS.reply, 0, call.id, 0, output);
     } catch (error) {
       this.#serving.handlerFailed(call.method.name, error);
+      call.leaveInput();
       this.#answerError(call, error instanceof RpcError ? error : internalError(call));
     }
     this.#finish(call);
@@ -307,6 +309,7 @@ export class TheirCalls {
       this.#wait(call, () => this.#fail(call, thrown));
       return;
     }
+    call.leaveInput();
     if (thrown instanceof RpcError) {
       this.#answerError(call, thrown);
     } else if (call.abandoned !== null) {

@@ -97,8 +97,9 @@ export class MessageConnection implements Connection {
 
   read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
     if (this.#arrived.length > 0) return Promise.resolve(this.#taken(this.#arrived.pull(buffer)));
+    // What is complete stays that, though the other end has gone since.
+    if (this.#otherEnded && this.#failure?.code !== "closed") return Promise.resolve(null);
     if (this.#failure !== null) return Promise.reject(this.#failure);
-    if (this.#otherEnded) return Promise.resolve(null);
     if (this.#reader !== null) {
       return Promise.reject(new TypeError("cannot read: a read is under way already"));
     }
@@ -228,6 +229,7 @@ export class MessageConnection implements Connection {
       return;
     }
     this.#failure = failure;
+    if (isViolated) this.#otherEnded = false; // more came behind it
     this.#link.close(isViolated);
     this.#reader?.reject(failure);
     this.#writer?.reject(failure);

@@ -27,6 +27,7 @@ import {
   MESSAGE_PORT,
   type PortMessage,
   portMessage,
+  portOfThisWorker,
 } from "./message_port_connection.ts";
 import { listenOnPort } from "./message_port_listener.ts";
 import { joinThread } from "./message_port_watch.ts";
@@ -57,12 +58,17 @@ const CONNECT_TIMEOUT_MS = 5_000;
 let lastId = 0;
 
 /**
- * Makes a transport of a port: a `MessagePort`, a `Worker`, or in a worker its `self`. The address is a name, which
+ * Makes a transport of a port: a `Worker`, a `MessagePort`, or in a worker nothing, which is its own port. The address is a name, which
  * only matters where several listeners share one port.
  *
  * A base port that is listened on, or over which a connect is under way, keeps a program of Deno alive.
+ *
+ * @throws {TypeError} without a port outside of a worker
  */
-export function messagePort(base: BasePort, options: MessagePortOptions = {}): Transport {
+export function messagePort(
+  base: BasePort = portOfThisWorker(),
+  options: MessagePortOptions = {},
+): Transport {
   const { name = DEFAULT_ADDRESS, connectTimeoutMs = CONNECT_TIMEOUT_MS, timers = systemTimers } = options;
   return {
     name: MESSAGE_PORT,

@@ -19,6 +19,20 @@ export interface BasePort {
   start?(): void;
 }
 
+/**
+ * The port between this worker and whoever started it.
+ *
+ * @throws {TypeError} where there is none: in a program's first thread or in a page
+ */
+export function portOfThisWorker(): BasePort {
+  const scope: object = globalThis;
+  // A window has a `postMessage` too, which goes to itself.
+  if ("postMessage" in scope && !("document" in scope)) return scope as BasePort;
+  throw new TypeError(
+    "cannot reach another thread: this one is no worker, so name the Worker or MessagePort",
+  );
+}
+
 /** What travels over the base port. */
 export type PortMessage =
   | { readonly postern: "listening"; readonly name: string }

@@ -16,7 +16,7 @@ export const MAX_PIECE_BYTES = 1024 * 1024;
 /** Pieces up to this go out together with their length, in one system call; longer ones are not copied. */
 const JOINED_BYTES = 64 * 1024;
 
-/** Makes the error of a pipe that ended without the last piece. */
+/** Makes the error of a pipe that ended without the last piece, or takes no more. */
 export type ExplainLoss = () => Promise<TransportError>;
 
 /** The connection, over one that ends only as a whole. */
@@ -32,6 +32,8 @@ export class PieceConnection implements Connection {
   /** Bytes of the piece being read that did not come yet. */
   #left = 0;
   #readingEnded = false;
+  /** What reading failed with. Whatever comes behind that begins anywhere, so nothing of it is taken for a piece. */
+  #failure: TransportError | null = null;
   #writingEnded = false;
   #closed = false;
 
@@ -46,7 +48,17 @@ export class PieceConnection implements Connection {
 
   async read(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
     if (this.#closed) throw closedHere("read");
+    if (this.#failure !== null) throw this.#failure;
     if (this.#readingEnded) return null;
+    try {
+      return await this.#readPiece(buffer);
+    } catch (error) {
+      if (error instanceof TransportError) this.#failure = error;
+      throw error;
+    }
+  }
+
+  async #readPiece(buffer: Uint8Array<ArrayBuffer>): Promise<number | null> {
     if (this.#left === 0) {
       this.#left = await this.#readLength();
       if (this.#left === 0) {
@@ -55,7 +67,7 @@ export class PieceConnection implements Connection {
       }
     }
     const count = await this.#pipe.read(buffer.subarray(0, this.#left));
-    if (count === null) throw await this.#loss();
+    if (count === null) throw await this.#loss("read");
     this.#left -= count;
     return count;
   }
@@ -64,7 +76,7 @@ export class PieceConnection implements Connection {
     const bytes = this.#length;
     for (let got = 0; got < LENGTH_BYTES;) {
       const count = await this.#pipe.read(bytes.subarray(got));
-      if (count === null) throw await this.#loss();
+      if (count === null) throw await this.#loss("read");
       got += count;
     }
     const length = new DataView(bytes.buffer).getUint32(0);
@@ -80,15 +92,20 @@ export class PieceConnection implements Connection {
     return length;
   }
 
-  async #loss(): Promise<TransportError> {
+  async #loss(act: "read" | "write"): Promise<TransportError> {
     const error = await this.#explainLoss();
-    return this.#closed ? closedHere("read") : error;
+    return this.#closed ? closedHere(act) : error;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#writingEnded && !this.#closed) throw writingEnded();
-    for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
-      await this.#writePiece(bytes.subarray(at, at + MAX_PIECE_BYTES));
+    try {
+      for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
+        await this.#writePiece(bytes.subarray(at, at + MAX_PIECE_BYTES));
+      }
+    } catch (error) {
+      // A broken pipe says nothing of why the other end has gone.
+      throw error instanceof TransportError && error.code === "lost" ? await this.#loss("write") : error;
     }
     if (this.#closed) throw closedHere("write");
   }

@@ -7,13 +7,19 @@ import { type Connection, TransportError } from "./transport.ts";
 
 /** What a connection needs of a socket; `Deno.Conn` has it. */
 export interface StreamSocket {
-  /** Reads once; 0 means nothing, null the end. */
+  /**
+   * Fills some of the buffer and says how much; 0 is asked again at once. Null once the other end has ended writing, or
+   * has gone, and everything before was read.
+   */
   read(buffer: Uint8Array): Promise<number | null>;
-  /** Writes some of the bytes and says how many. */
+  /**
+   * Writes some of the bytes and says how many. Waits while the other end does not read, and throws whatever it likes
+   * when the other end has gone.
+   */
   write(bytes: Uint8Array): Promise<number>;
-  /** Ends writing. */
+  /** Ends writing: the other end reads what was written, then null. Reading goes on here. */
   closeWrite(): Promise<void>;
-  /** Closes both ways. */
+  /** Closes both ways at once, also after `closeWrite`. What it throws is ignored. */
   close(): void;
 }
 

@@ -102,7 +102,7 @@ function startChild(options: ChildStdioOptions): Connection {
   });
   const exited = child.status.then((status) => {
     const how = status.signal === null ? `with code ${status.code}` : `by ${status.signal}`;
-    const error = new TransportError("lost", `cannot read from process ${child.pid}: it has ended ${how}`);
+    const error = new TransportError("lost", `cannot talk to process ${child.pid}: it has ended ${how}`);
     pipes.expectEnd(error, END_GRACE_MS);
     options.onExit?.(status);
     return error;
@@ -113,7 +113,7 @@ function startChild(options: ChildStdioOptions): Connection {
 
 /** Pipes end a moment before the process does, or long before if it closes them itself. */
 function explainLoss(child: Deno.ChildProcess, exited: Promise<TransportError>): Promise<TransportError> {
-  const silent = `cannot read from process ${child.pid}: it has closed its standard output`;
+  const silent = `cannot talk to process ${child.pid}: it has closed its pipes`;
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(new TransportError("lost", silent)), END_GRACE_MS);
     exited.then(resolve, (error) => resolve(transportErrorOf(error, "use", silent)))
@@ -184,7 +184,7 @@ function openStdio(onClose: () => void): Connection {
   });
   const loss = new TransportError(
     "lost",
-    "cannot read from the parent process: it has closed the pipes or ended",
+    "cannot talk to the parent process: it has closed the pipes or ended",
   );
   return new PieceConnection(pipes, () => Promise.resolve(loss));
 }

@@ -102,5 +102,7 @@ function overUnix(
 }
 
 function permissionsFor(path: string): string {
-  return `--allow-read=${path} --allow-write=${path} --allow-net=unix:${path}`;
+  // The flag of the network takes no relative path.
+  const absolute = path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+  return `--allow-read=${path} --allow-write=${path} --allow-net=unix:${absolute}`;
 }

@@ -55,6 +55,18 @@ Deno.test("decodeCallError() refuses numbers, reasons and text that are none", (
   assert.throws(() => decodeCallError(2, new Uint8Array(1025).fill(0x61)), FrameError);
 });
 
+Deno.test("messages of the other side drive no terminal and forge no line of a log", () => {
+  const body = new TextEncoder().encode("\x1b]0;x\x07\x1b[2J\r\n\u009b\u2028\u202efdp\ufeff");
+  const harmless = "?]0;x??[2J?????fdp?";
+  assert.equal(decodeClose(0, body).message, harmless);
+  assert.equal(decodeCallError(CALL_ERROR_NUMBERS.internal, body).message, harmless);
+  const refused = decodeCallError(1, new TextEncoder().encode(`a\n${new TextDecoder().decode(body)}`));
+  assert.equal(refused.message, harmless);
+  const words =
+    "na\u0308chste Ti\u1ebft, \u0928\u092e\u0938\u094d\u0924\u0947\u00a0\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u{1f469}\u200d\u{1f4bb}";
+  assert.equal(decodeClose(0, new TextEncoder().encode(words)).message, words);
+});
+
 Deno.test("reasons of closing come back as they were, those of this side alone as normal", () => {
   for (const reason of [...Object.keys(CLOSE_REASON_NUMBERS), "lost", "aborted"] as CloseReason[]) {
     const { value, body } = encodeClose(reason, "m".repeat(300));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { sharedBodyPool } from "../../../src/protocol/rpc/body_pool.ts";
-import { call, contract } from "../../../src/protocol/rpc/contract.ts";
+import { call, contract, stream } from "../../../src/protocol/rpc/contract.ts";
 import { giveBack } from "../../../src/protocol/rpc/give_back.ts";
 import { implement } from "../../../src/protocol/rpc/implement.ts";
 import { viewCodec } from "../../../src/protocol/rpc/view_codec.ts";
@@ -57,6 +58,59 @@ Deno.test("giveBack() refuses memory that is not the array's alone", () => {
   giveBack(own);
   giveBack(own);
   assert.equal(own.length, 0);
+});
+
+Deno.test("giveBack() refuses an array that is a part of something else, and leaves the neighbours alone", () => {
+  const whole = new Uint8Array(64).fill(7);
+  const pooled = Buffer.from("a secret of the neighbour").subarray(2, 8);
+  for (
+    const part of [whole.subarray(1), whole.subarray(0, 63), new Float64Array(whole.buffer, 8, 7), pooled]
+  ) {
+    assert.throws(() => giveBack(part), { name: "TypeError", message: /found a part of a buffer/ });
+  }
+  assert.deepEqual(whole, new Uint8Array(64).fill(7));
+  assert.equal(pooled.toString(), "secret");
+});
+
+Deno.test({
+  name: "giveBack() takes each array of an output and of an item, but not the input of a running handler",
+  timeout: TIMEOUT_MS,
+  async fn(): Promise<void> {
+    interface Pair {
+      readonly first: TypedArray;
+      readonly second: TypedArray;
+    }
+    const pairs = contract({ both: stream<TypedArray, Pair>(), first: call<Pair, null>() });
+    const refusals: unknown[] = [];
+    await using pair = peerPair({
+      codec: viewCodec(),
+      dialler: { calls: pairs },
+      listener: {
+        serves: implement(pairs, {
+          both: (image) => [{ first: image, second: image }, { first: image, second: image }],
+          first({ first }): null {
+            try {
+              giveBack(first);
+            } catch (error) {
+              refusals.push(error);
+            }
+            return null;
+          },
+        }),
+      },
+    });
+    const { client } = pair.dialler;
+    for (const size of [8, LONG_BYTES]) {
+      const items = await Array.fromAsync(client.both(new Uint8Array(size).fill(3)));
+      const [one, other] = items;
+      assert(one !== undefined && other !== undefined);
+      giveBack(one.first);
+      giveBack(other.second);
+      for (const item of items) assert.deepEqual([item.first.length, item.second.length], [0, 0]);
+      await client.first({ first: new Uint8Array(size), second: new Uint8Array(size) });
+    }
+    assert.deepEqual(refusals.map((error) => error instanceof TypeError), [true, true]);
+  },
 });
 
 Deno.test({

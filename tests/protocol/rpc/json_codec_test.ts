@@ -53,6 +53,24 @@ Deno.test("jsonCodec() takes 64 arrays and objects inside one another, both ways
   assert.deepEqual(roundTrip(wide), wide, "many brackets that are not deep");
 });
 
+Deno.test("jsonCodec() refuses what would arrive as a plain object without a word, wherever it lies", () => {
+  const lossy = [
+    Uint8Array.of(1),
+    new Float64Array(),
+    new DataView(new ArrayBuffer(1)),
+    new ArrayBuffer(2),
+    new Map([[1, 2]]),
+    new Set([1]),
+  ];
+  for (const value of lossy) {
+    for (const around of [value, [{}, value], { a: { b: [value] } }]) {
+      assert.throws(() => json.encode(around), CodecError);
+    }
+  }
+  const kept = [{}, [{}], { 0: 1 }, { a: "{}" }, new Date(0), { toJSON: (): string => "{}", bytes: lossy }];
+  for (const value of kept) assert.deepEqual(roundTrip(value), JSON.parse(JSON.stringify(value)));
+});
+
 Deno.test("jsonCodec() counts no brackets inside of texts", () => {
   const pieces = fc.array(fc.constantFrom("[", "{", '"', "\\", "]", "a", "\\\\", '\\"'), { maxLength: 200 });
   holds(fc.property(pieces, pieces, (one, other) => {

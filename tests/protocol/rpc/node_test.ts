@@ -394,3 +394,35 @@ for (
     await assert.rejects(transport.connect(), TransportError);
   });
 }
+
+Deno.test("connect() with a time tries a fixed address again until somebody listens there", async () => {
+  const timers = new FakeTimers(), transport = memory();
+  const events: NodeEvent["kind"][] = [];
+  const connecting = new NodeBuilder({ timers, onEvent: ({ kind }) => events.push(kind) })
+    .connect(MATH, transport, { timeoutMs: 60_000 }).start();
+  await timers.pass(0);
+  assert.deepEqual(events, ["attempt_failed"]);
+  await using _server = await new NodeBuilder({ timers }).serve(MATH, transport, HANDLERS).start();
+  await timers.pass(1_000);
+  await using client = await connecting;
+  assert.equal(await client.add({ a: 1, b: 2 }), 3);
+});
+
+Deno.test("connect() with a time fails as its last attempt did when the time is over", async () => {
+  const timers = new FakeTimers();
+  const outcome = assert.rejects(
+    new NodeBuilder({ timers }).connect(MATH, memory(), { timeoutMs: 60_000 }).start(),
+    { name: "TransportError", code: "refused" },
+  );
+  await timers.pass(60_000);
+  await outcome;
+  assert.equal(timers.pending, 0);
+});
+
+Deno.test("start() refuses a time for connect beside waitFor, which has its own", async () => {
+  const node = new NodeBuilder({ discovery: memoryDiscovery() });
+  await assert.rejects(node.connect(MATH, memory(), { timeoutMs: 1 }).waitFor("MATH").start(), {
+    name: "TypeError",
+    message: /is said to waitFor, not to connect$/,
+  });
+});

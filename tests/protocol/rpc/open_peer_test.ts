@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { memoryPair } from "../../../src/protocol/transport/memory.ts";
-import { call, contract } from "../../../src/protocol/rpc/contract.ts";
-import { ConnectionError } from "../../../src/protocol/rpc/errors.ts";
+import { call, contract, stream } from "../../../src/protocol/rpc/contract.ts";
+import { ApplicationError, ConnectionError } from "../../../src/protocol/rpc/errors.ts";
 import { versionOnly } from "../../../src/protocol/rpc/handshake_policy.ts";
 import { hmac } from "../../../src/protocol/rpc/hmac_handshake.ts";
 import { implement } from "../../../src/protocol/rpc/implement.ts";
@@ -70,6 +70,49 @@ Deno.test({
     await assert.rejects(dialler.client.echo("x".repeat(1999)), { code: "unencodable" });
     assert.equal(await dialler.client.echo("still here"), "still here");
     await dialler.drain();
+    await listener.closed;
+  },
+});
+
+Deno.test({
+  name: "a side that takes no bodies at all is told what went wrong, and disturbs nobody",
+  timeout: TIMEOUT_MS,
+  async fn(): Promise<void> {
+    const odd = contract({
+      text: call<null, string>(),
+      nothing: call<null, void>(),
+      fails: call<null, string>(),
+      refuses: call<null, string>(),
+      texts: stream<null, string>(),
+    });
+    const [first, second] = memoryPair();
+    const [dialler, listener] = await Promise.all([
+      openPeer({ connection: first, role: "dialler", calls: odd, limits: { maxBodyBytes: 0 } }),
+      openPeer({
+        connection: second,
+        role: "listener",
+        serves: implement(odd, {
+          text: () => "x",
+          nothing: () => {},
+          fails(): string {
+            throw new Error("no");
+          },
+          refuses(): string {
+            throw new ApplicationError("closed", "come back later");
+          },
+          texts: () => ["x"],
+        }),
+      }),
+    ]);
+    const { client } = dialler;
+    await assert.rejects(client.text(null), { code: "unencodable" });
+    await assert.rejects(client.fails(null), { code: "internal" });
+    await assert.rejects(client.refuses(null), { reason: "closed", message: "come back later" });
+    await assert.rejects(client.texts(null).next(), { code: "unencodable" });
+    assert.equal(await client.nothing(null), undefined);
+    listener.close("internal", "the disk is full");
+    const { reason, by, message } = await dialler.closed;
+    assert.deepEqual([reason, by, message], ["internal", "there", "the disk is full"]);
     await listener.closed;
   },
 });

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import type { Connection } from "../../../src/protocol/transport/transport.ts";
+import { BodyPool } from "../../../src/protocol/rpc/body_pool.ts";
 import { FRAME_KINDS, HEADER_BYTES } from "../../../src/protocol/rpc/frame.ts";
 import { FrameWriter } from "../../../src/protocol/rpc/frame_writer.ts";
+import { holdBlock } from "../../../src/protocol/rpc/held_body.ts";
 import { Outbox } from "../../../src/protocol/rpc/outbox.ts";
 import { settled } from "./fake_timers.ts";
 
@@ -127,6 +129,35 @@ Deno.test("Outbox.finish() takes nothing more, pongs included, and waits for wha
   await settled();
   assert.equal(isFinished, true);
 });
+
+for (const [size, writes] of [[100, 1], [20_000, 1], [40_000, 2]] as const) {
+  Deno.test(`Outbox lets go of ${size} bytes only where no failed write looks at them`, async () => {
+    const pool = new BodyPool(), lookedAt: Uint8Array[] = [];
+    const fail = Promise.withResolvers<void>();
+    const connection: Connection = {
+      ...slowConnection([]),
+      write(bytes): Promise<void> {
+        return lookedAt.push(bytes) < writes ? Promise.resolve() : fail.promise;
+      },
+    };
+    const outbox = new Outbox(connection, new FrameWriter({ maxBodyBytes: size }), 1, () => {});
+    const held = holdBlock(pool.take(size).fill(7), pool);
+    outbox.add(FRAME_KINDS.reply, 0, 1, 0, held.body);
+    outbox.afterWritten(() => held.release());
+    await settled();
+    fail.reject(new Error("gone"));
+    await settled();
+    outbox.stop();
+    // Whoever gets memory next: another body, and another connection.
+    pool.take(size).fill(9);
+    const next = new FrameWriter({ maxBodyBytes: size });
+    next.add(FRAME_KINDS.reply, 0, 1, 0, new Uint8Array(size).fill(9));
+    next.take();
+    assert.equal(lookedAt.length, writes);
+    const last = lookedAt.at(-1);
+    assert.deepEqual([last?.includes(7), last?.includes(9)], [true, false]);
+  });
+}
 
 Deno.test("Outbox tells of a write that failed, once, and lets go everyone who waits", async () => {
   const { outbox, writes, failures } = outboxOf(HEADER_BYTES);

@@ -16,6 +16,8 @@ import { viewCodec } from "../../../src/protocol/rpc/view_codec.ts";
 import { FakeTimers } from "./fake_timers.ts";
 import { peerPair } from "./peer_pair.ts";
 
+const WHERE_TO_LOOK = 'the event "handler_failed" of the side that serves it says why';
+
 const TIMEOUT_MS = 20_000;
 const work = contract({ run: call<string, string>(), feed: stream<null, number>() });
 const never = (): Promise<string> => new Promise(() => {});
@@ -152,7 +154,11 @@ Deno.test({
     });
     const error = await pair.dialler.client.run("").catch((thrown: RpcError) => thrown);
     assert(typeof error !== "string");
-    assert.deepEqual([error.code, error.message, error.cause], ["internal", '"run" failed', undefined]);
+    assert.deepEqual([error.code, error.message, error.cause], [
+      "internal",
+      `"run" failed; ${WHERE_TO_LOOK}`,
+      undefined,
+    ]);
     const items = pair.dialler.client.feed(null);
     assert.deepEqual(await items.next(), { done: false, value: 1 });
     await assert.rejects(items.next(), { code: "internal" });

@@ -6,6 +6,8 @@ import { COUNT, ECHO, everything, SLOW, SUM, watched } from "./everything.ts";
 import { settled } from "./fake_timers.ts";
 import { Stage } from "./session_stage.ts";
 
+const WHERE_TO_LOOK = 'the event "handler_failed" of the side that serves it says why';
+
 function violation(reason: string): (error: unknown) => boolean {
   return (error) => error instanceof ConnectionError && error.reason === reason && error.by === "here";
 }
@@ -193,7 +195,7 @@ Deno.test("handlers' errors arrive typed: their own as they are, others without 
   assert.deepEqual(stage.sink.take(), [
     { kind: "error", id: 1, value: 1, body: "no_stock\nsold out" },
     { kind: "error", id: 3, value: 6, body: "not like that" },
-    { kind: "error", id: 5, value: 2, body: '"fail" failed' },
+    { kind: "error", id: 5, value: 2, body: `"fail" failed; ${WHERE_TO_LOOK}` },
     { kind: "error", id: 7, value: 2, body: "some other connection" },
   ]);
   assert.deepEqual(stage.handlerFailures, [secret]);

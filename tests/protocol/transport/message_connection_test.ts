@@ -78,6 +78,31 @@ Deno.test("MessageConnection delivers what came before it was lost, then the los
   });
 });
 
+Deno.test("MessageConnection gives the end to who reads after the other side has ended and gone", async () => {
+  const link = new Recorder();
+  const { connection } = link;
+  connection.deliver(Uint8Array.of(1, 2, 3).buffer);
+  connection.deliver("end");
+  connection.lost("it was closed");
+  const buffer = new Uint8Array(8);
+  assert.equal(await connection.read(buffer), 3);
+  for (let i = 0; i < 2; i++) assert.equal(await connection.read(buffer), null);
+  await assert.rejects(connection.write(buffer), { code: "lost" });
+  connection.close();
+  await assert.rejects(connection.read(buffer), { code: "closed" });
+});
+
+Deno.test("MessageConnection gives no end where more came after it", async () => {
+  const link = new Recorder();
+  link.connection.deliver("end");
+  link.connection.deliver(Uint8Array.of(1).buffer);
+  await assert.rejects(link.connection.read(new Uint8Array(8)), {
+    code: "lost",
+    message: /bytes after its end$/,
+  });
+  assert.deepEqual(link.told, ["cut"]);
+});
+
 Deno.test("MessageConnection ends its reading at once when it is closed after it was lost", async () => {
   const { connection } = new Recorder();
   connection.deliver(Uint8Array.of(1, 2, 3).buffer);

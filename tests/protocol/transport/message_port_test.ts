@@ -150,3 +150,7 @@ for (const [task, how] of [["dies", "ends by itself"], ["", "is terminated"]] as
     connection.close();
   });
 }
+
+Deno.test("messagePort without a port is that of the worker, and outside of one there is none", () => {
+  assert.throws(() => messagePort(), { name: "TypeError", message: /this one is no worker/ });
+});

@@ -3,7 +3,7 @@
 import { messagePort } from "../../../src/protocol/transport/message_port.ts";
 import type { Connection } from "../../../src/protocol/transport/transport.ts";
 
-const transport = messagePort(self);
+const transport = messagePort();
 
 async function echo(connection: Connection): Promise<void> {
   const buffer = new Uint8Array(64 * 1024);

@@ -97,6 +97,33 @@ Deno.test("PieceConnection tells what it suspects when something else was printe
   });
 });
 
+const CUT: readonly (readonly [string, readonly number[]])[] = [
+  ["a length that is too long", [...new TextEncoder().encode("oops"), 0, 0, 0, 2, 0x68, 0x69, 0, 0, 0, 0]],
+  ["a pipe that ended in a piece", [0, 0, 0, 5, 9]],
+  ["a pipe that ended in a length", [0, 0, 0]],
+];
+
+for (const [what, bytes] of CUT) {
+  Deno.test(`PieceConnection gives nothing after ${what}`, async () => {
+    const [near, far] = memoryPair();
+    await near.write(Uint8Array.from(bytes));
+    await near.closeWrite();
+    let losses = 0;
+    const connection = new PieceConnection(far, () => {
+      losses++;
+      return loss();
+    });
+    const first = await readAll(connection, 8).catch((error) => error);
+    assert.equal(first.code, "lost");
+    for (let i = 0; i < 3; i++) {
+      assert.equal(await connection.read(new Uint8Array(8)).catch((error) => error), first);
+    }
+    assert.ok(losses <= 1);
+    connection.close();
+    await assert.rejects(connection.read(new Uint8Array(8)), { code: "closed" });
+  });
+}
+
 Deno.test("PieceConnection takes a piece of exactly the limit and refuses one byte more before it reads it", async () => {
   const [near, far] = memoryPair();
   const length = new Uint8Array(4);

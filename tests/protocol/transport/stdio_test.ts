@@ -59,6 +59,11 @@ Deno.test("childStdio() tells with which code the child has ended", async () => 
     code: "lost",
     message: /it has ended with code 3$/,
   });
+  // The first thing that a caller of a program that ends at once sees: otherwise it reads of a broken pipe.
+  await assert.rejects(connection.write(new Uint8Array(1 << 20)), {
+    code: "lost",
+    message: /it has ended with code 3$/,
+  });
   connection.close();
   assert.equal((await exited).code, 3);
 });

@@ -65,5 +65,11 @@ Deno.test({
     };
     await assert.rejects(unix("/run/s").listen(), wanted);
     await assert.rejects(unix("/run/s").connect(), wanted);
+    // Of the network's flag Deno takes absolute paths alone.
+    const ofRelative = { code: "permission", message: `${Deno.cwd()}/s.sock` };
+    await assert.rejects(unix("s.sock").connect(), ({ code, message }) => {
+      assert.deepEqual({ code, message: message.split("--allow-net=unix:")[1] }, ofRelative);
+      return true;
+    });
   },
 });

@@ -20,7 +20,7 @@ export class OpenWebSockets implements AsyncDisposable {
   constructor(caCerts: string[] = []) {
     const clients = this.#clients, settle = (): void => this.#settled();
     const client = this.#client = caCerts.length === 0 ? null : Deno.createHttpClient({ caCerts });
-    globalThis.WebSocket = class extends WebSocket {
+    const watched = class extends WebSocket {
       constructor(url: string | URL, protocols: string | string[] = []) {
         // Deno takes an object as well, which the type it shares with browsers does not say.
         const options: WebSocketOptions = {
@@ -32,6 +32,8 @@ export class OpenWebSockets implements AsyncDisposable {
         this.addEventListener("close", settle);
       }
     };
+    // Which of its two types the global has depends on what else the program loads.
+    globalThis.WebSocket = watched as typeof globalThis.WebSocket;
   }
 
   /** For the listener: it has one running as long as it waits for a client to close. */

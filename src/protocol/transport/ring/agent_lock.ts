@@ -11,8 +11,8 @@
 interface LockManager {
   request<T>(
     name: string,
-    options: { readonly signal?: AbortSignal; readonly ifAvailable?: boolean },
-    act: (lock: object | null) => T | Promise<T>,
+    options: { readonly signal?: AbortSignal },
+    act: () => T | Promise<T>,
   ): Promise<T>;
 }
 
@@ -27,17 +27,16 @@ export function hasLocks(): boolean {
 }
 
 /**
- * Takes a lock.
+ * Takes a lock that nobody else knows of yet.
  *
- * @returns once it is held, what gives it back; null if it cannot be had: somebody else holds it, or the runtime has none
+ * @returns once it is held, what gives it back; null if this runtime or page has none
  */
-export function holdLock(name: string): Promise<(() => void) | null> {
+function holdLock(name: string): Promise<(() => void) | null> {
   const { promise, resolve } = Promise.withResolvers<(() => void) | null>();
   const locks = locksHere();
   if (locks === null) resolve(null);
   else {
-    locks.request(name, { ifAvailable: true }, (lock) => {
-      if (lock === null) return resolve(null);
+    locks.request(name, {}, () => {
       const held = Promise.withResolvers<void>();
       resolve(held.resolve);
       return held.promise;
@@ -51,7 +50,7 @@ export function holdLock(name: string): Promise<(() => void) | null> {
  *
  * @returns what calls that off
  */
-export function whenUnlocked(name: string, act: () => void): () => void {
+function whenUnlocked(name: string, act: () => void): () => void {
   const controller = new AbortController();
   const { signal } = controller;
   locksHere()?.request(name, { signal }, () => {

@@ -15,7 +15,7 @@
  * In a browser the page must be cross-origin isolated, else there is no `SharedArrayBuffer`.
  */
 import { systemTimers, type Timers } from "../../rpc/timers.ts";
-import type { BasePort } from "../message_port_connection.ts";
+import { type BasePort, portOfThisWorker } from "../message_port_connection.ts";
 import {
   type Connection,
   type ConnectOptions,
@@ -46,12 +46,13 @@ const DEFAULT_NAME = "rpc";
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * Makes a transport of a `Worker`, of `self` in a worker, or of a `MessagePort`. The address is a name, which only
+ * Makes a transport of a `Worker`, a `MessagePort`, or in a worker of its own port. The address is a name, which only
  * matters where several listeners share one base.
  *
  * @throws {RangeError} if no ring can have that size
+ * @throws {TypeError} without a port outside of a worker
  */
-export function workerRing(base: BasePort, options: WorkerRingOptions = {}): Transport {
+export function workerRing(base: BasePort = portOfThisWorker(), options: WorkerRingOptions = {}): Transport {
   const { name = DEFAULT_NAME, connectTimeoutMs = CONNECT_TIMEOUT_MS, timers = systemTimers } = options;
   const ringBytes = checkRingBytes(options.ringBytes ?? DEFAULT_RING_BYTES);
   return {

@@ -1,10 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  holdLock,
-  joinAgentLock,
-  whenAgentGone,
-  whenUnlocked,
-} from "../../../../src/protocol/transport/ring/agent_lock.ts";
+import { joinAgentLock, whenAgentGone } from "../../../../src/protocol/transport/ring/agent_lock.ts";
 import { pairBytes, ringsIn } from "../../../../src/protocol/transport/ring/ring.ts";
 import { SharedLink } from "../../../../src/protocol/transport/ring/shared_link.ts";
 
@@ -27,17 +22,6 @@ async function until(agent: string, expected: [number, number]): Promise<void> {
   }
   assert.deepEqual(await counts(agent), expected);
 }
-
-Deno.test("holdLock() gives null while somebody else holds the lock", async () => {
-  const name = crypto.randomUUID();
-  const release = await holdLock(name);
-  assert.ok(release !== null);
-  assert.equal(await holdLock(name), null);
-  const unlocked = Promise.withResolvers<void>();
-  whenUnlocked(name, unlocked.resolve);
-  release();
-  await unlocked.promise;
-});
 
 Deno.test("joinAgentLock() holds one lock until the last part is given up, each only once", async () => {
   const [first, second] = await Promise.all([joinAgentLock(), joinAgentLock()]);
