@@ -165,16 +165,23 @@ function acceptsHello(body: Uint8Array<ArrayBuffer>): boolean {
   return true;
 }
 
-/** The first byte is the number, the rest the body; both as a failed call and as the end of a connection. */
+/**
+ * The first byte is the number, the rest the body; both as a failed call and as the end of a connection. What cannot
+ * be printed becomes "?", so only a message without one is the same when written again.
+ */
 function acceptsFailure(input: Uint8Array<ArrayBuffer>): boolean {
   const [value = 0] = input, body = input.slice(1);
   const error = unlessRefused(() => decodeCallError(value, body), FrameError);
   if (error !== null) {
-    assert.deepEqual(encodeCallError(error), { value, body });
+    const again = encodeCallError(error);
+    assert.deepEqual(decodeCallError(again.value, again.body), error);
+    if (!error.message.includes("?")) assert.deepEqual(again, { value, body });
   }
   const end = unlessRefused(() => decodeClose(value, body), FrameError);
   if (end !== null) {
-    assert.deepEqual(encodeClose(end.reason, end.message), { value, body });
+    const again = encodeClose(end.reason, end.message);
+    assert.deepEqual(decodeClose(again.value, again.body), end);
+    if (!end.message.includes("?")) assert.deepEqual(again, { value, body });
   }
   return error !== null || end !== null;
 }

@@ -40,6 +40,7 @@ Deno.test("bench rpc measures us and every peer in every way when it is run quic
     "ratio >= 5.0",
     "ratio >= 1.5",
     "ratio >= 0.7",
+    "ratio >= 0.7",
     "ratio <= 0.5",
     "ratio >= 2.0",
   ]);

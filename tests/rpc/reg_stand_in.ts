@@ -67,4 +67,7 @@ if (action === "query") query(registry, key);
 else if (action === "add") add(registry, key);
 else if (action === "delete") remove(registry, key);
 else fail("Invalid syntax.");
-await Deno.writeTextFile(file, JSON.stringify(registry));
+// At once, because others read it meanwhile.
+const whole = `${file}.${Deno.pid}`;
+await Deno.writeTextFile(whole, JSON.stringify(registry));
+await Deno.rename(whole, file);

@@ -33,7 +33,7 @@ const KIB = 1024, MIB = 1024 * KIB;
 /** What holds where nothing else is said. */
 export const DEFAULT_LIMITS: Limits = {
   maxBodyBytes: 4 * MIB,
-  maxConcurrentCalls: 1024,
+  maxConcurrentCalls: 256,
   streamWindowBytes: 256 * KIB,
   maxWaitingCalls: 16_384,
   maxQueuedBytes: 4 * MIB,
