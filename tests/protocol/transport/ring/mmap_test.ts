@@ -161,7 +161,6 @@ testMemory("openMemory() takes only sealed memory of the right size that another
   assert.throws(() => openMemory(Deno.pid, made.descriptor, 4096), code("lost", /right size/));
   assert.throws(() => openMemory(Deno.pid, made.descriptor, 12_288), code("lost", /right size/));
   made.closeDescriptor();
-  assert.throws(() => openMemory(Deno.pid, made.descriptor, 8192), code("lost", /cannot be opened/));
   assert.throws(() => openMemory(0, 0, 8192), code("lost", /cannot be opened/));
   using opened = Deno.openSync(file, { read: true, write: true });
   assert.equal(opened.statSync().size, 8192);
@@ -192,53 +191,14 @@ testMemory("unmap() leaves nothing behind, not even a view of it", () => {
   assert.equal(view[0], undefined);
 });
 
-testMemory(
-  "mmapRing() leaves no file open and nothing mapped when its connections are closed",
-  () =>
-    withListener(async (listener) => {
-      const before = openFiles();
-      for (let turn = 0; turn < 20; turn++) {
-        const [near, far] = await Promise.all([mmapRing(listener.address).connect(), listener.accept()]);
-        await near.write(Uint8Array.of(1));
-        assert.equal(await far?.read(new Uint8Array(9)), 1);
-        // Both have it mapped; the listener has it open until it has heard the first bell.
-        await until(() => openMemories() === 0);
-        assert.equal(mappedMemories(), 2);
-        near.close();
-        far?.close();
-        assert.equal(mappedMemories(), 0);
-      }
-      await until(() => openFiles() === before);
-    }),
-);
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (let turn = 0; !isSo() && turn < 400; turn++) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.equal(isSo(), true);
-}
-
-function openFiles(): number {
-  return [...Deno.readDirSync("/proc/self/fd")].length;
-}
-
-function openMemories(): number {
-  let found = 0;
-  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-    try {
-      if (Deno.readLinkSync(`/proc/self/fd/${name}`).includes("postern-ring (deleted)")) found++;
-    } catch {
-      // The one by which the folder itself is read.
-    }
-  }
-  return found;
-}
-
-function mappedMemories(): number {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").filter((line) =>
-    line.includes("memfd:postern-ring")
-  )
-    .length;
-}
+testMemory("mmapRing() leaves no file open and nothing mapped when its connections are closed", async () => {
+  // A process of its own: tests run side by side in this one, and all of them open files.
+  const program = new URL("./mmap_leaks_program.ts", import.meta.url).pathname;
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", program, freshPath()],
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+});
 
 testMemory("mmapRing() refuses a folder that others can enter, and a path that is none", async () => {
   const open = `${folder}/open`;
