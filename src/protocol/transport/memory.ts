@@ -2,6 +2,7 @@
  * Connections within one thread, for programs that talk to themselves and for tests: no system call, and all the
  * promises of a transport.
  */
+import { AcceptQueue, MAX_WAITING_CONNECTIONS } from "./accept_queue.ts";
 import { MemoryPipe } from "./memory_pipe.ts";
 import {
   type Connection,
@@ -10,9 +11,6 @@ import {
   type Transport,
   TransportError,
 } from "./transport.ts";
-
-/** Connections that may wait to be accepted, as in the queue of a socket. */
-const MAX_PENDING = 1024;
 
 /** Listeners of this thread by name. */
 const listeners = new Map<string, MemoryListener>();
@@ -122,9 +120,7 @@ async function connectTo(address: string, { signal }: ConnectOptions): Promise<C
 
 class MemoryListener implements Listener {
   readonly address: string;
-  readonly #pending: Connection[] = [];
-  readonly #accepts: ((connection: Connection | null) => void)[] = [];
-  #closed = false;
+  readonly #queue = new AcceptQueue();
 
   constructor(address: string) {
     this.address = address;
@@ -132,31 +128,24 @@ class MemoryListener implements Listener {
 
   /** Takes a connection in; gives the dialling end. */
   take(): Connection {
-    if (this.#pending.length >= MAX_PENDING) {
+    if (this.#queue.length >= MAX_WAITING_CONNECTIONS) {
       throw new TransportError(
         "refused",
-        `cannot connect in memory to "${this.address}": ${MAX_PENDING} connections wait there to be accepted`,
+        `cannot connect in memory to "${this.address}": ${MAX_WAITING_CONNECTIONS} connections wait to be accepted`,
       );
     }
     const [dialled, accepted] = pairBetween(null, this.address);
-    const accept = this.#accepts.shift();
-    if (accept === undefined) this.#pending.push(accepted);
-    else accept(accepted);
+    this.#queue.add(accepted);
     return dialled;
   }
 
   accept(): Promise<Connection | null> {
-    const connection = this.#pending.shift();
-    if (connection !== undefined) return Promise.resolve(connection);
-    if (this.#closed) return Promise.resolve(null);
-    return new Promise((resolve) => this.#accepts.push(resolve));
+    return this.#queue.accept();
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#queue.isClosed) return;
+    this.#queue.close();
     listeners.delete(this.address);
-    for (const accept of this.#accepts.splice(0)) accept(null);
-    for (const connection of this.#pending.splice(0)) connection.close();
   }
 }

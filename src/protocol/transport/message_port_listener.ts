@@ -1,4 +1,5 @@
 /** The listening end of a message port; the dialogue stands in message_port.ts. */
+import { AcceptQueue, MAX_WAITING_CONNECTIONS } from "./accept_queue.ts";
 import {
   type BasePort,
   closePort,
@@ -10,9 +11,6 @@ import {
 import { joinThread } from "./message_port_watch.ts";
 import type { AgentLock } from "./ring/agent_lock.ts";
 import { type Connection, type Listener, TransportError } from "./transport.ts";
-
-/** Connections that wait to be accepted. */
-const MAX_WAITING = 1024;
 
 /** Names that are listened on, by base port. */
 const taken = new WeakMap<BasePort, Set<string>>();
@@ -41,9 +39,7 @@ class PortListener implements Listener {
   readonly #base: BasePort;
   readonly #lock: AgentLock | null;
   readonly #leave: () => void;
-  readonly #waiting: Connection[] = [];
-  readonly #accepting: ((connection: Connection | null) => void)[] = [];
-  #isClosed = false;
+  readonly #queue = new AcceptQueue();
 
   constructor(base: BasePort, name: string, lock: AgentLock | null, leave: () => void) {
     this.address = name;
@@ -56,36 +52,28 @@ class PortListener implements Listener {
   }
 
   accept(): Promise<Connection | null> {
-    const next = this.#waiting.shift();
-    if (next !== undefined) return Promise.resolve(next);
-    if (this.#isClosed) return Promise.resolve(null);
-    return new Promise((resolve) => this.#accepting.push(resolve));
+    return this.#queue.accept();
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#queue.isClosed) return;
+    this.#queue.close();
     this.#base.removeEventListener("message", this.#onMessage);
     this.#leave();
     this.#lock?.leave();
-    for (const connection of this.#waiting.splice(0)) connection.close();
-    for (const resolve of this.#accepting.splice(0)) resolve(null);
   }
 
   readonly #onMessage = (event: MessageEvent): void => {
     const message = portMessage(event.data);
     if (message?.postern === "ask" && message.name === this.address) {
-      this.#say({ postern: this.#waiting.length < MAX_WAITING ? "yes" : "no", id: message.id });
+      this.#say({ postern: this.#queue.length < MAX_WAITING_CONNECTIONS ? "yes" : "no", id: message.id });
     }
     const port = event.ports[0];
     if (message?.postern !== "open" || message.name !== this.address || port === undefined) return;
     // Who opens without asking, or many at once after one question, is refused here.
-    if (this.#waiting.length >= MAX_WAITING) return closePort(port);
+    if (this.#queue.length >= MAX_WAITING_CONNECTIONS) return closePort(port);
     port.postMessage({ postern: "opened", agent: this.#lock?.agent ?? null } satisfies OpenMessage);
-    const connection = connectionOnPort(port, this.address, message.agent);
-    const accept = this.#accepting.shift();
-    if (accept === undefined) this.#waiting.push(connection);
-    else accept(connection);
+    this.#queue.add(connectionOnPort(port, this.address, message.agent));
   };
 
   #say(message: PortMessage): void {

@@ -1,4 +1,5 @@
 /** The listening end of worker rings; the dialogue stands in worker_ring.ts. */
+import { AcceptQueue, MAX_WAITING_CONNECTIONS } from "../accept_queue.ts";
 import type { BasePort } from "../message_port_connection.ts";
 import { type Connection, type Listener, TransportError } from "../transport.ts";
 import { joinAgentLock } from "./agent_lock.ts";
@@ -6,9 +7,6 @@ import { isRingBytes, pairBytes, ringsIn } from "./ring.ts";
 import { RingConnection } from "./ring_connection.ts";
 import { SharedLink } from "./shared_link.ts";
 import { type RingMessage, ringMessage, WORKER_RING } from "./worker_ring_dialogue.ts";
-
-/** Connections that wait to be accepted, those still being set up included. */
-const MAX_WAITING = 1024;
 
 /** Names that are listened on, by base port. */
 const taken = new WeakMap<BasePort, Set<string>>();
@@ -41,10 +39,8 @@ class RingListener implements Listener {
   readonly address: string;
   readonly #base: BasePort;
   readonly #leave: () => void;
-  readonly #waiting: Connection[] = [];
-  readonly #accepting: ((connection: Connection | null) => void)[] = [];
+  readonly #queue = new AcceptQueue();
   #settingUp = 0;
-  #isClosed = false;
 
   constructor(base: BasePort, name: string, leave: () => void) {
     this.address = name;
@@ -56,19 +52,14 @@ class RingListener implements Listener {
   }
 
   accept(): Promise<Connection | null> {
-    const next = this.#waiting.shift();
-    if (next !== undefined) return Promise.resolve(next);
-    if (this.#isClosed) return Promise.resolve(null);
-    return new Promise((resolve) => this.#accepting.push(resolve));
+    return this.#queue.accept();
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#queue.isClosed) return;
+    this.#queue.close();
     this.#base.removeEventListener("message", this.#onMessage);
     this.#leave();
-    for (const connection of this.#waiting.splice(0)) connection.close();
-    for (const resolve of this.#accepting.splice(0)) resolve(null);
   }
 
   readonly #onMessage = ({ data }: MessageEvent): void => {
@@ -87,7 +78,7 @@ class RingListener implements Listener {
     this.#settingUp++;
     const lock = await joinAgentLock();
     this.#settingUp--;
-    if (this.#isClosed) {
+    if (this.#queue.isClosed) {
       lock.leave();
       return this.#say({ postern: "ring-no", id });
     }
@@ -96,13 +87,12 @@ class RingListener implements Listener {
     const name = { transport: WORKER_RING, remoteAddress: null, localAddress: this.address };
     const connection = new RingConnection(name, incoming, outgoing, link);
     this.#say({ postern: "ring-up", id, agent: lock.agent });
-    const accept = this.#accepting.shift();
-    if (accept === undefined) this.#waiting.push(connection);
-    else accept(connection);
+    this.#queue.add(connection);
   }
 
+  /** Counts those still being set up as well. */
   #isFull(): boolean {
-    return this.#waiting.length + this.#settingUp >= MAX_WAITING;
+    return this.#queue.length + this.#settingUp >= MAX_WAITING_CONNECTIONS;
   }
 
   #say(message: RingMessage): void {
