@@ -1,5 +1,6 @@
 /** The listening end of a message port; the dialogue stands in message_port.ts. */
 import { AcceptQueue, MAX_WAITING_CONNECTIONS } from "./accept_queue.ts";
+import { ListenedNames } from "./listened_names.ts";
 import {
   type BasePort,
   closePort,
@@ -10,10 +11,9 @@ import {
 } from "./message_port_connection.ts";
 import { joinThread } from "./message_port_watch.ts";
 import type { AgentLock } from "./ring/agent_lock.ts";
-import { type Connection, type Listener, TransportError } from "./transport.ts";
+import type { Connection, Listener } from "./transport.ts";
 
-/** Names that are listened on, by base port. */
-const taken = new WeakMap<BasePort, Set<string>>();
+const names = new ListenedNames();
 
 /**
  * Listens.
@@ -21,15 +21,11 @@ const taken = new WeakMap<BasePort, Set<string>>();
  * @throws {TransportError} if somebody listens on that name of the port already
  */
 export async function listenOnPort(base: BasePort, name: string): Promise<Listener> {
-  const names = taken.get(base) ?? new Set();
-  if (names.has(name)) {
-    throw new TransportError("address", `cannot listen on "${name}" of the message port: it is taken`);
-  }
-  taken.set(base, names.add(name));
+  const leave = names.take(base, name, "of the message port");
   try {
-    return new PortListener(base, name, await joinThread(), () => names.delete(name));
+    return new PortListener(base, name, await joinThread(), leave);
   } catch (error) {
-    names.delete(name);
+    leave();
     throw error;
   }
 }

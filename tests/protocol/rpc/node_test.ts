@@ -13,6 +13,7 @@ import type { NodeEvent } from "../../../src/protocol/rpc/node_event.ts";
 import { memory } from "../../../src/protocol/transport/memory.ts";
 import { tcp } from "../../../src/protocol/transport/tcp.ts";
 import { TransportError } from "../../../src/protocol/transport/transport.ts";
+import { CountedSignal } from "./counted_signal.ts";
 import { FakeTimers, settled } from "./fake_timers.ts";
 
 const MATH = contract({
@@ -358,23 +359,13 @@ Deno.test("what onEvent throws does not disturb the node", async () => {
 });
 
 Deno.test("a node that was closed lets go of the signal it was started with", async () => {
-  const { signal } = new AbortController();
-  let listeners = 0;
-  const add = signal.addEventListener, remove = signal.removeEventListener;
-  signal.addEventListener = (...values: Parameters<typeof add>) => {
-    listeners++;
-    add.apply(signal, values);
-  };
-  signal.removeEventListener = (...values: Parameters<typeof remove>) => {
-    listeners--;
-    remove.apply(signal, values);
-  };
+  const counted = new CountedSignal(), { signal } = counted;
   for (let restarts = 0; restarts < 20; restarts++) {
     await using client = await new NodeBuilder().serve(MATH, TRANSPORT, HANDLERS).connect(MATH, TRANSPORT)
       .start({ signal });
     assert.equal(await client.add({ a: 1, b: 2 }), 3);
   }
-  assert.equal(listeners, 0);
+  assert.equal(counted.listeners, 0);
 });
 
 for (

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { call, contract, stream, upload } from "../../../src/protocol/rpc/contract.ts";
 import { ApplicationError, ConnectionError, RpcError } from "../../../src/protocol/rpc/errors.ts";
 import { implement } from "../../../src/protocol/rpc/implement.ts";
+import { CountedSignal } from "./counted_signal.ts";
 import { COUNT, ECHO, everything, SLOW, SUM, watched } from "./everything.ts";
 import { settled } from "./fake_timers.ts";
 import { Stage } from "./session_stage.ts";
@@ -279,22 +280,12 @@ Deno.test("a handler's stream that is cut by its deadline does not look complete
 
 Deno.test("a call lets go of its signal when it is answered", async () => {
   const stage = new Stage({ role: "dialler", calls: everything });
-  const { signal } = new AbortController();
-  let listeners = 0;
-  const add = signal.addEventListener, remove = signal.removeEventListener;
-  signal.addEventListener = (...values: Parameters<typeof add>) => {
-    listeners++;
-    add.apply(signal, values);
-  };
-  signal.removeEventListener = (...values: Parameters<typeof remove>) => {
-    listeners--;
-    remove.apply(signal, values);
-  };
-  const outcome = stage.session.client.echo(1, { signal });
-  assert.equal(listeners, 1);
+  const counted = new CountedSignal();
+  const outcome = stage.session.client.echo(1, { signal: counted.signal });
+  assert.equal(counted.listeners, 1);
   stage.receive({ kind: "reply", id: 1, body: "1" });
   assert.equal(await outcome, 1);
-  assert.equal(listeners, 0);
+  assert.equal(counted.listeners, 0);
 });
 
 Deno.test("an id that is still open after all others were used is refused", () => {

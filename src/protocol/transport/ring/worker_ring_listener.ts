@@ -1,15 +1,15 @@
 /** The listening end of worker rings; the dialogue stands in worker_ring.ts. */
 import { AcceptQueue, MAX_WAITING_CONNECTIONS } from "../accept_queue.ts";
+import { ListenedNames } from "../listened_names.ts";
 import type { BasePort } from "../message_port_connection.ts";
-import { type Connection, type Listener, TransportError } from "../transport.ts";
+import type { Connection, Listener } from "../transport.ts";
 import { joinAgentLock } from "./agent_lock.ts";
 import { isRingBytes, pairBytes, ringsIn } from "./ring.ts";
 import { RingConnection } from "./ring_connection.ts";
 import { SharedLink } from "./shared_link.ts";
 import { type RingMessage, ringMessage, WORKER_RING } from "./worker_ring_dialogue.ts";
 
-/** Names that are listened on, by base port. */
-const taken = new WeakMap<BasePort, Set<string>>();
+const names = new ListenedNames();
 
 /**
  * Listens.
@@ -17,12 +17,7 @@ const taken = new WeakMap<BasePort, Set<string>>();
  * @throws {TransportError} if somebody listens on that name of the base port already
  */
 export function listenForRings(base: BasePort, name: string): Listener {
-  const names = taken.get(base) ?? new Set();
-  if (names.has(name)) {
-    throw new TransportError("address", `cannot listen on "${name}" for shared memory: it is taken`);
-  }
-  taken.set(base, names.add(name));
-  return new RingListener(base, name, () => names.delete(name));
+  return new RingListener(base, name, names.take(base, name, "for shared memory"));
 }
 
 /**
