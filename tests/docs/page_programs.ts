@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { exampleFileName, typescriptBlocks } from "../../scripts/doc_examples.ts";
 import { repositoryFolder } from "../../scripts/lab.ts";
+import { WatchedProgram } from "../watched_program.ts";
 
 /** Longest time for one command. */
 const TIMEOUT_MS = 90_000;
@@ -133,68 +134,39 @@ export class PageFolder implements AsyncDisposable {
 
 /** One command at work. */
 class Program {
-  readonly #child: Deno.ChildProcess;
-  readonly #output: ReadableStreamDefaultReader<string>;
-  readonly #errors: Promise<string>;
-  readonly #watchdog: ReturnType<typeof setTimeout>;
-  #text = "";
+  readonly #program: WatchedProgram;
 
   constructor(line: string, folder: string) {
-    this.#child = new Deno.Command("sh", {
+    this.#program = new WatchedProgram("sh", {
       args: ["-c", `exec ${line}`],
       cwd: folder,
-      env: {
-        NO_COLOR: "1",
-        PATH: `${folder}/bin:${Deno.env.get("PATH")}`,
-        XDG_RUNTIME_DIR: `${folder}/run`,
-      },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#output = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    this.#errors = new Response(this.#child.stderr).text();
-    this.#watchdog = setTimeout(() => this.#kill(), TIMEOUT_MS);
+      env: { PATH: `${folder}/bin:${Deno.env.get("PATH")}`, XDG_RUNTIME_DIR: `${folder}/run` },
+      timeoutMs: TIMEOUT_MS,
+    });
   }
 
   /** Waits for so many lines. */
   async printed(lines: number): Promise<string> {
-    while (this.#text.split("\n").length - 1 < lines) {
-      if (!await this.#readMore()) assert.fail(`it ended early:\n${this.#text}${await this.#errors}`);
+    const program = this.#program;
+    if (!await program.readUntil((text) => text.split("\n").length - 1 >= lines)) {
+      assert.fail(`it ended early:\n${program.text}${await program.errors}`);
     }
-    return this.#text;
+    return program.text;
   }
 
   /** Waits for its good end; it must have printed just that. */
   async finished(line: string, promised: string): Promise<void> {
-    while (await this.#readMore());
-    const { success } = await this.#child.status;
-    assert(success, `${line} failed:\n${this.#text}${await this.#errors}`);
-    const seen = promised.startsWith("...\n") ? lastLines(this.#text, promised) : this.#text;
-    assert.equal(withoutTimes(seen), withoutTimes(promised), `${line}\n${this.#text}`);
+    const program = this.#program;
+    const isGood = await program.finished();
+    const { text } = program;
+    assert(isGood, `${line} failed:\n${text}${await program.errors}`);
+    const seen = promised.startsWith("...\n") ? lastLines(text, promised) : text;
+    assert.equal(withoutTimes(seen), withoutTimes(promised), `${line}\n${text}`);
   }
 
   /** Gives what it said on standard error. */
-  async end(): Promise<string> {
-    this.#kill();
-    clearTimeout(this.#watchdog);
-    await this.#child.status;
-    await this.#output.cancel();
-    return await this.#errors;
-  }
-
-  async #readMore(): Promise<boolean> {
-    const { value } = await this.#output.read();
-    this.#text += value ?? "";
-    return value !== undefined;
-  }
-
-  #kill(): void {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has gone already.
-    }
+  end(): Promise<string> {
+    return this.#program.end();
   }
 }
 

@@ -1,5 +1,6 @@
 /** Runs an example as its head comment says: the same words, as a process of its own. */
 import assert from "node:assert/strict";
+import { WatchedProgram } from "../watched_program.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const TIMEOUT_MS = 30_000;
@@ -13,19 +14,12 @@ export interface ExampleOptions {
 
 /** An example at work. */
 export class Example implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #output: ReadableStreamDefaultReader<string>;
-  readonly #errors: Promise<string>;
-  readonly #watchdog: ReturnType<typeof setTimeout>;
+  readonly #program: WatchedProgram;
   readonly #path: string;
-  #text = "";
 
-  private constructor(path: string, child: Deno.ChildProcess) {
+  private constructor(path: string, program: WatchedProgram) {
     this.#path = path;
-    this.#child = child;
-    this.#output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    this.#errors = new Response(child.stderr).text();
-    this.#watchdog = setTimeout(() => this.#kill(), TIMEOUT_MS);
+    this.#program = program;
   }
 
   /** @param path below `examples/` */
@@ -34,56 +28,31 @@ export class Example implements AsyncDisposable {
     assert.equal(program, "deno");
     const at = words.indexOf(`examples/${path}`);
     assert.ok(at > 0, `the command in examples/${path} names another file`);
-    const command = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", ...words.slice(1, at + 1), ...args ?? words.slice(at + 1)],
-      cwd: ROOT,
-      env: { NO_COLOR: "1", ...env },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    });
-    return new Example(path, command.spawn());
+    const all = ["run", "--quiet", "--no-prompt", ...words.slice(1, at + 1), ...args ?? words.slice(at + 1)];
+    const started = { args: all, cwd: ROOT, env, timeoutMs: TIMEOUT_MS };
+    return new Example(path, new WatchedProgram(Deno.execPath(), started));
   }
 
   /** Waits until it has printed this; returns everything it has printed so far. */
   async printed(text: string): Promise<string> {
-    while (!this.#text.includes(text)) {
-      if (!await this.#readMore()) {
-        assert.fail(`${this.#path} ended without "${text}":\n${this.#text}${await this.#errors}`);
-      }
+    const program = this.#program;
+    if (!await program.readUntil((printed) => printed.includes(text))) {
+      assert.fail(`${this.#path} ended without "${text}":\n${program.text}${await program.errors}`);
     }
-    return this.#text;
+    return program.text;
   }
 
   /** Waits for its own end, which must be a good one; returns what it printed. */
   async finished(): Promise<string> {
-    while (await this.#readMore());
-    const { success } = await this.#child.status;
-    assert.ok(success, `${this.#path} failed:\n${this.#text}${await this.#errors}`);
-    assert.equal(await this.#errors, "");
-    return this.#text;
+    const program = this.#program;
+    const isGood = await program.finished();
+    assert.ok(isGood, `${this.#path} failed:\n${program.text}${await program.errors}`);
+    assert.equal(await program.errors, "");
+    return program.text;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#kill();
-    clearTimeout(this.#watchdog);
-    await this.#child.status;
-    await this.#output.cancel();
-    await this.#errors;
-  }
-
-  async #readMore(): Promise<boolean> {
-    const { value } = await this.#output.read();
-    this.#text += value ?? "";
-    return value !== undefined;
-  }
-
-  #kill(): void {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has gone already.
-    }
+    await this.#program.end();
   }
 }
 
