@@ -55,7 +55,7 @@ class Reader {
       });
       return await until("it did at once", async () => await this.opened() > before, { timeoutMs: 2000 })
         .catch(() => false);
-    });
+    }, { timeoutMs: 60_000 });
     return knocks;
   }
 

@@ -1,6 +1,7 @@
 /** A machine on which ruroco 0.14 runs as its wizard sets it up, with stand-ins for its programs. */
 import { repositoryFolder } from "../../scripts/lab.ts";
 import { rurocoKey } from "../reference/ruroco.ts";
+import { until } from "../e2e/until.ts";
 import { BootedMachine } from "./booted_machine.ts";
 
 /** The machine's own name and address, and its log of what ran. */
@@ -118,6 +119,13 @@ systemctl daemon-reload
 systemctl enable --quiet ruroco.service ruroco-commander.service ruroco.socket
 systemctl start ruroco.service ruroco-commander.service ruroco.socket
 `);
+  // A client counts on from the time of its first knock, so one that is sent before the server has taken its floors from
+  // the clock stays below them for ever: as with the real program, whose users do not knock while it is being installed.
+  await until("the server has its floors and the commander its socket", async () => {
+    return (await machine.attempt(
+      "test -e /var/lib/ruroco/blocklist.msgpck && test -S /run/ruroco/ruroco.socket",
+    )).code === 0;
+  }, { timeoutMs: 60_000 });
 }
 
 /** Sends a recorded datagram again, to a port of the machine. */
