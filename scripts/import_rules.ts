@@ -37,7 +37,8 @@ const VERSION_FILE = "deno.json";
 /** The files that an installation begins with, taken as text; what reads a setting's default from them too. */
 const INSTALLED_FILES = /^deploy\//;
 const EXTERNAL = /^[a-z]+:/;
-const NOBLE = /^npm:\/?@noble\//;
+/** Audited, without dependencies but each other: the ciphers, hashes and curves, and the list of words. */
+const NOBLE = /^npm:\/?(?:@noble\/|@scure\/bip39@[^/]*\/wordlists\/english\.js)/;
 
 /** The sources the rules are for: `main.ts`, `mod.ts` and everything below `src/`. */
 export function isRuled(path: string): boolean {
@@ -62,7 +63,9 @@ function problemOf(from: string, to: string): string | null {
     if (external !== "npm:" && external !== "node:") {
       return "only npm and node are allowed besides the repository";
     }
-    if (layer === "protocol" && !NOBLE.test(to)) return "protocol takes nothing but @noble from outside";
+    if (layer === "protocol" && !NOBLE.test(to)) {
+      return "protocol takes nothing but @noble, and the words of @scure/bip39, from outside";
+    }
     if (/^node:fs\b/.test(to)) return "files are used by Deno's own functions";
     return null;
   }
