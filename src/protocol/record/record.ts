@@ -47,9 +47,17 @@ export class RecordError extends Error {
   }
 }
 
-/** Seals the records of one direction, in the order of the calls. */
+/** A record in two runs of bytes, so that whoever writes it needs no memory that holds both. */
+export interface RecordParts {
+  /** The first 4 bytes: the length. */
+  readonly head: Uint8Array<ArrayBuffer>;
+  /** Ciphertext and tag, in memory of their own. */
+  readonly body: Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Seals the records of one direction, in the order of the calls; several may be under way at once. */
 export class RecordSealer {
-  readonly #key: Promise<CryptoKey>;
+  readonly #key: RecordKey;
   #next = 0n;
   #hasEnded = false;
 
@@ -60,18 +68,23 @@ export class RecordSealer {
    * plaintexts and the key of the tags away
    */
   constructor(key: Uint8Array<ArrayBuffer>) {
-    this.#key = importKey(key, "encrypt");
+    this.#key = new RecordKey(key, "encrypt");
   }
 
   /**
    * Makes a record.
    *
-   * @param plaintext 1 to 1,048,576 bytes; not to be changed until the promise settles
+   * @param plaintext 1 to 1,048,576 bytes; copied before this returns
    * @returns the whole record
    * @throws {RangeError} if it is of another length
    * @throws {TypeError} after `sealEnd`
    */
   seal(plaintext: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    return joined(this.sealParts(plaintext));
+  }
+
+  /** Makes a record as `seal` does, without copying its ciphertext once more. */
+  sealParts(plaintext: Uint8Array): RecordParts {
     if (plaintext.length === 0 || plaintext.length > MAX_RECORD_PLAINTEXT_BYTES) {
       throw new RangeError(
         `cannot seal a record: found ${plaintext.length} bytes, accepted are 1 to ${MAX_RECORD_PLAINTEXT_BYTES}`,
@@ -86,26 +99,37 @@ export class RecordSealer {
    * @throws {TypeError} the second time
    */
   sealEnd(): Promise<Uint8Array<ArrayBuffer>> {
-    const record = this.#seal(new Uint8Array(0));
-    this.#hasEnded = true;
-    return record;
+    return joined(this.sealEndParts());
   }
 
-  #seal(plaintext: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  /** Makes the last record as `sealEnd` does. */
+  sealEndParts(): RecordParts {
+    const parts = this.#seal(new Uint8Array(0));
+    this.#hasEnded = true;
+    return parts;
+  }
+
+  #seal(plaintext: Uint8Array): RecordParts {
     if (this.#hasEnded) throw new TypeError("cannot seal a record: the last one was sealed");
-    return sealed(this.#key, nonceOf(this.#next++), plaintext);
+    const head = new Uint8Array(RECORD_LENGTH_BYTES);
+    new DataView(head.buffer).setUint32(0, plaintext.length + RECORD_TAG_BYTES);
+    const body = this.#key.encrypt(nonceOf(this.#next++), head, plaintext);
+    return { head, body: body.then((bytes) => new Uint8Array(bytes)) };
   }
 }
 
-/** Opens the records of one direction, in order. */
+/** Opens the records of one direction, in the order of the calls; several may be under way at once. */
 export class RecordOpener {
-  readonly #key: Promise<CryptoKey>;
+  readonly #key: RecordKey;
   #next = 0n;
   #hasEnded = false;
+  #refusal: RecordError | null = null;
+  /** Settles once the record before the next one was given out or refused. */
+  #before: Promise<void> = Promise.resolve();
 
   /** Makes one for the first record, with the key of its sealer. */
   constructor(key: Uint8Array<ArrayBuffer>) {
-    this.#key = importKey(key, "decrypt");
+    this.#key = new RecordKey(key, "decrypt");
   }
 
   /** Whether the last record was opened. */
@@ -114,38 +138,46 @@ export class RecordOpener {
   }
 
   /**
-   * Opens the next record. Nothing can be opened any more after one was refused.
+   * Opens the next record. It is given out after all before it, and not if one of them was refused or the last:
+   * nothing comes out behind a gap.
    *
-   * @param record whole, with its length; not to be changed until the promise settles
+   * @param record whole, with its length; copied before this returns
    * @returns the plaintext; null for the last record
-   * @throws {RecordError} "length", "authentication" or "after_end"
+   * @throws {RecordError} "length", "authentication" or "after_end"; whatever an earlier one was refused for
    */
-  async open(record: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer> | null> {
+  open(record: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer> | null> {
+    const opened = this.#inTurn(this.#before, this.#decrypt(record));
+    const settled = (): void => {};
+    this.#before = opened.then(settled, settled);
+    return opened;
+  }
+
+  async #inTurn(
+    before: Promise<void>,
+    opening: Promise<ArrayBuffer | RecordError>,
+  ): Promise<Uint8Array<ArrayBuffer> | null> {
+    await before;
+    const found = await opening;
     if (this.#hasEnded) {
       throw new RecordError("after_end", "cannot open a record: the last one has come before");
     }
-    const sealedBytes = recordLength(record);
-    if (sealedBytes !== record.length - RECORD_LENGTH_BYTES) {
-      throw new RecordError("length", "cannot open a record: it does not have the length that it says");
-    }
-    const algorithm = {
-      name: "AES-GCM",
-      iv: nonceOf(this.#next),
-      additionalData: record.subarray(0, RECORD_LENGTH_BYTES),
-    };
-    let plaintext: ArrayBuffer;
+    const opened = this.#refusal ?? found;
+    if (opened instanceof RecordError) throw this.#refusal = opened;
+    this.#hasEnded = opened.byteLength === 0;
+    return this.#hasEnded ? null : new Uint8Array(opened);
+  }
+
+  /** Never rejects: who waits for it may have failed before. */
+  async #decrypt(record: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer | RecordError> {
+    const iv = nonceOf(this.#next++);
     try {
-      plaintext = await crypto.subtle.decrypt(
-        algorithm,
-        await this.#key,
-        record.subarray(RECORD_LENGTH_BYTES),
-      );
-    } catch {
-      throw new RecordError("authentication", "cannot open a record: it is not the one that was sent here");
+      requireWhole(record);
+      const head = record.subarray(0, RECORD_LENGTH_BYTES);
+      return await this.#key.decrypt(iv, head, record.subarray(RECORD_LENGTH_BYTES));
+    } catch (error) {
+      if (error instanceof RecordError) return error;
+      return new RecordError("authentication", "cannot open a record: it is not the one that was sent here");
     }
-    this.#next++;
-    this.#hasEnded = plaintext.byteLength === 0;
-    return this.#hasEnded ? null : new Uint8Array(plaintext);
   }
 }
 
@@ -167,18 +199,57 @@ export function recordLength(head: Uint8Array<ArrayBuffer>): number {
   return bytes;
 }
 
-async function sealed(
-  key: Promise<CryptoKey>,
-  iv: Uint8Array<ArrayBuffer>,
-  plaintext: Uint8Array,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const record = new Uint8Array(RECORD_LENGTH_BYTES + plaintext.length + RECORD_TAG_BYTES);
-  new DataView(record.buffer).setUint32(0, plaintext.length + RECORD_TAG_BYTES);
-  const algorithm = { name: "AES-GCM", iv, additionalData: record.subarray(0, RECORD_LENGTH_BYTES) };
-  record.set(
-    new Uint8Array(await crypto.subtle.encrypt(algorithm, await key, unshared(plaintext))),
-    RECORD_LENGTH_BYTES,
-  );
+/** @throws {RecordError} "length" if it is not as long as it says */
+function requireWhole(record: Uint8Array<ArrayBuffer>): void {
+  if (recordLength(record) !== record.length - RECORD_LENGTH_BYTES) {
+    throw new RecordError("length", "cannot open a record: it does not have the length that it says");
+  }
+}
+
+/** A key for one direction. WebCrypto imports it in its own time; whatever is asked before that waits. */
+class RecordKey {
+  readonly #importing: Promise<CryptoKey>;
+  #key: CryptoKey | null = null;
+
+  constructor(key: Uint8Array<ArrayBuffer>, usage: "encrypt" | "decrypt") {
+    if (key.length !== RECORD_KEY_BYTES) {
+      throw new TypeError(
+        `cannot use a key of ${key.length} bytes for records: it wants ${RECORD_KEY_BYTES}`,
+      );
+    }
+    this.#importing = crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
+    this.#importing.then((imported) => this.#key = imported);
+  }
+
+  encrypt(
+    iv: Uint8Array<ArrayBuffer>,
+    additionalData: Uint8Array<ArrayBuffer>,
+    plaintext: Uint8Array,
+  ): Promise<ArrayBuffer> {
+    const algorithm = { name: "AES-GCM", iv, additionalData };
+    if (this.#key !== null) return crypto.subtle.encrypt(algorithm, this.#key, unshared(plaintext));
+    const copy = plaintext.slice();
+    return this.#importing.then((key) => crypto.subtle.encrypt(algorithm, key, unshared(copy)));
+  }
+
+  decrypt(
+    iv: Uint8Array<ArrayBuffer>,
+    additionalData: Uint8Array<ArrayBuffer>,
+    ciphertext: Uint8Array<ArrayBuffer>,
+  ): Promise<ArrayBuffer> {
+    const algorithm = { name: "AES-GCM", iv, additionalData };
+    if (this.#key !== null) return crypto.subtle.decrypt(algorithm, this.#key, ciphertext);
+    const copy = ciphertext.slice();
+    algorithm.additionalData = additionalData.slice();
+    return this.#importing.then((key) => crypto.subtle.decrypt(algorithm, key, copy));
+  }
+}
+
+async function joined({ head, body }: RecordParts): Promise<Uint8Array<ArrayBuffer>> {
+  const ciphertext = await body;
+  const record = new Uint8Array(head.length + ciphertext.length);
+  record.set(head);
+  record.set(ciphertext, head.length);
   return record;
 }
 
@@ -191,11 +262,4 @@ function nonceOf(counter: bigint): Uint8Array<ArrayBuffer> {
   const nonce = new Uint8Array(NONCE_BYTES);
   new DataView(nonce.buffer).setBigUint64(COUNTER_OFFSET, counter);
   return nonce;
-}
-
-function importKey(key: Uint8Array<ArrayBuffer>, usage: "encrypt" | "decrypt"): Promise<CryptoKey> {
-  if (key.length !== RECORD_KEY_BYTES) {
-    throw new TypeError(`cannot use a key of ${key.length} bytes for records: it wants ${RECORD_KEY_BYTES}`);
-  }
-  return crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
 }

@@ -2,6 +2,7 @@
 
 /** One file or folder of an offer. Its number is its place in the list, from 0. */
 export interface OfferEntry {
+  /** What it is; nothing else is ever offered. */
   readonly kind: "file" | "folder";
   /** Relative, with "/" between the names; believed by nobody before `targetPath` has judged it. */
   readonly path: string;

@@ -115,6 +115,75 @@ Deno.test("RecordSealer never uses a nonce twice, though many records are being 
   for (const [i, record] of records.entries()) assert.deepEqual(await opener.open(record), Uint8Array.of(i));
 });
 
+Deno.test("RecordSealer and RecordOpener copy what they are given before they return", async () => {
+  const sealer = new RecordSealer(key);
+  const records: Uint8Array<ArrayBuffer>[] = [];
+  for (let number = 0; number < 3; number++) { // at first WebCrypto has not imported the key
+    const plaintext = Uint8Array.of(1, 2, number);
+    const sealing = sealer.seal(plaintext);
+    plaintext.fill(9);
+    records.push(await sealing);
+  }
+  const opener = new RecordOpener(key);
+  for (const [number, record] of records.entries()) {
+    const opening = opener.open(record);
+    record.fill(9);
+    assert.deepEqual(await opening, Uint8Array.of(1, 2, number));
+  }
+});
+
+Deno.test("RecordSealer gives a record in two parts that are the record, each in memory of its own", async () => {
+  const whole = new RecordSealer(key), parted = new RecordSealer(key);
+  for (const length of [1, 100, MAX_RECORD_PLAINTEXT_BYTES]) {
+    const plaintext = new Uint8Array(length).fill(5);
+    const { head, body } = parted.sealParts(plaintext);
+    const bytes = await body;
+    assert.equal(bytes.length, bytes.buffer.byteLength);
+    assert.deepEqual(new Uint8Array([...head, ...bytes]), await whole.seal(plaintext));
+  }
+  const { head, body } = parted.sealEndParts();
+  assert.deepEqual(new Uint8Array([...head, ...await body]), await whole.sealEnd());
+  assert.throws(() => parted.sealParts(Uint8Array.of(1)), TypeError);
+  assert.throws(() => parted.sealEndParts(), TypeError);
+  assert.throws(() => new RecordSealer(key).sealParts(new Uint8Array(0)), RangeError);
+});
+
+Deno.test("RecordOpener opens many records at once and gives them out in order", async () => {
+  const sealer = new RecordSealer(key), opener = new RecordOpener(key);
+  const lengths = [MAX_RECORD_PLAINTEXT_BYTES, 1, 70_000, 1, MAX_RECORD_PLAINTEXT_BYTES, 3, 2];
+  const records = await Promise.all(lengths.map((length) => sealer.seal(new Uint8Array(length))));
+  const settled: number[] = [];
+  const opened = await Promise.all([...records, await sealer.sealEnd()].map(async (record, number) => {
+    const plaintext = await opener.open(record);
+    settled.push(number);
+    return plaintext?.length ?? null;
+  }));
+  assert.deepEqual(opened, [...lengths, null]);
+  assert.deepEqual(settled, settled.toSorted((a, b) => a - b));
+});
+
+Deno.test("RecordOpener gives nothing out behind a record it refuses, though all are opened at once", async () => {
+  const records = await sealedRecords(["one", "two", "three", "four"]);
+  for (const [bad, record] of records.entries()) {
+    const opener = new RecordOpener(key);
+    const flipped = record.map((byte, at) => at === record.length - 1 ? byte ^ 1 : byte);
+    const outcomes = await Promise.allSettled(records.with(bad, flipped).map((each) => opener.open(each)));
+    const expected = records.map((_, number) => number < bad ? "fulfilled" : "rejected");
+    assert.deepEqual(outcomes.map(({ status }) => status), expected);
+    const reasons = new Set(outcomes.flatMap((each) => each.status === "rejected" ? [each.reason] : []));
+    assert.equal(reasons.size, 1, "all for the same reason");
+    await assert.rejects(opener.open(record), { refusal: "authentication" });
+    assert(!opener.hasEnded);
+  }
+});
+
+Deno.test("RecordOpener refuses everything behind the last record, though all are opened at once", async () => {
+  const records = await sealedRecords(["one"]), opener = new RecordOpener(key);
+  const outcomes = await Promise.allSettled([...records, ...records].map((each) => opener.open(each)));
+  const refusals = outcomes.map((each) => each.status === "rejected" ? each.reason.refusal : "given");
+  assert.deepEqual(refusals, ["given", "given", "after_end", "after_end"]);
+});
+
 Deno.test("RecordSealer and RecordOpener refuse keys that are not 32 bytes", () => {
   assert.throws(() => new RecordSealer(new Uint8Array(31)), TypeError);
   assert.throws(() => new RecordOpener(new Uint8Array(0)), TypeError);

@@ -1,0 +1,229 @@
+/**
+ * What two sides that have paired do until everything has arrived: a session, and after a lost link another one.
+ *
+ *   met -> session -> done
+ *   ^         +- link lost: pause, meet again by the resume secret, within the grace time
+ *   |         |        |
+ *   +---------|--------+
+ *             +- anything else, a `stop` of the other side, tampering: the end
+ *
+ * The code is never used here. It has let one other side in, and whoever cuts the link must not be given another guess
+ * at it.
+ */
+import type { RandomBytes, Timers } from "../rpc/timers.ts";
+import { TransferChannel } from "./channel.ts";
+import { TransferError, type TransferErrorCode } from "./errors.ts";
+import type { OnTransferEvent } from "./events.ts";
+import { SILENCE_MS, type TransferLimits } from "./limits.ts";
+import type { PairingMemory } from "./memory.ts";
+import type { TransferRole } from "./pairing.ts";
+import { GraceTime, pause } from "./redial.ts";
+import { type Dial, meet, type MeetOptions, type Met } from "./rendezvous.ts";
+import type { OnSessionEvent, SessionEvent } from "./session.ts";
+
+/** What shares and receives have in common. */
+export interface LinkParts {
+  readonly role: TransferRole;
+  readonly dial: Dial;
+  /** Whether `dial` reaches a relay, which is told an identifier, and not the other side itself. */
+  readonly throughRelay: boolean;
+  /** 16 random bytes of this run, by which it knows its own connections again. */
+  readonly instance: Uint8Array<ArrayBuffer>;
+  /** How long a lost link, or a relay that cannot be reached, is tried again, in milliseconds. */
+  readonly graceMs: number;
+  readonly timers: Timers;
+  readonly random: RandomBytes;
+  readonly signal: AbortSignal;
+  readonly onEvent: OnTransferEvent;
+}
+
+/** One session over a channel that belongs to it; see `sendSession` and `receiveSession`. */
+export type Session = (channel: TransferChannel, onEvent: OnSessionEvent) => Promise<void>;
+
+/** What two that have paired do. */
+export interface SessionsOptions extends LinkParts {
+  /** Which receiver of a share this is, from 1. */
+  readonly receiver: number;
+  /** By which the two meet again; 32 bytes. */
+  readonly secret: Uint8Array<ArrayBuffer>;
+  readonly memory: PairingMemory;
+  readonly limits: TransferLimits;
+  readonly session: Session;
+  /** Whether nothing is missing here but the word to the other side, which may be gone for good reason. */
+  readonly isComplete: () => boolean;
+}
+
+/** Why a link is tried again; whatever else ends a session ends the transfer. */
+const LINK_FAILURES: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>(["lost", "silent"]);
+/** How a search for somebody whom one has met before ends when the time is over. */
+const GONE: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>(["absent", "unreachable", "version"]);
+const MS_PER_SECOND = 1_000;
+/** `pair` reads not one byte beyond its own. */
+const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+/**
+ * Sessions until one has ended well.
+ *
+ * @param first whose connection belongs to this function from now on
+ * @throws {TransferError} `lost` if the link was lost and could not be had again; what a session ended with
+ * @throws the signal's reason
+ */
+export async function redialledSessions(first: Met, options: SessionsOptions): Promise<void> {
+  const grace = new GraceTime(options), progress = new Progress(options);
+  for (let met: Met | null = first; met !== null;) {
+    const failure = await oneSession(met, progress, options);
+    if (failure === null) return;
+    grace.lost(progress.hasMoved);
+    tellInterrupted(failure, options);
+    met = await meetAgain(grace, options);
+  }
+}
+
+/** @returns null if it ended well, or how the link was lost */
+async function oneSession(
+  { connection, paired }: Met,
+  progress: Progress,
+  options: SessionsOptions,
+): Promise<TransferError | null> {
+  const { timers, limits, signal } = options;
+  // A session that is just saying farewell would take its time for it.
+  const close = (): void => connection.close();
+  signal.addEventListener("abort", close);
+  try {
+    signal.throwIfAborted();
+    progress.begin();
+    const channel = new TransferChannel(connection, { ...paired, rest: NOTHING }, { limits, timers });
+    await options.session(channel, (event) => progress.take(event));
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isLinkFailure(error)) throw error;
+    return error;
+  } finally {
+    signal.removeEventListener("abort", close);
+    close();
+  }
+}
+
+function isLinkFailure(error: unknown): error is TransferError {
+  return error instanceof TransferError && error.side === "here" && LINK_FAILURES.has(error.code);
+}
+
+/** @returns null if the other side did not come back and need not */
+async function meetAgain(grace: GraceTime, options: SessionsOptions): Promise<Met | null> {
+  const { timers, signal, graceMs } = options;
+  await pause(grace.pauseMs, timers, signal);
+  try {
+    return await meet({
+      ...meetingBySecret(options, options),
+      untilMs: grace.untilMs,
+      // The time that is left decides, whatever it is spent on.
+      graceMs,
+      onWaiting: () => {},
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    if (options.isComplete()) return null;
+    const found = error.code === "absent" ? "the other side did not come back" : error.message;
+    throw new TransferError(
+      "lost",
+      `the link was lost, and could not be had again within ${graceMs / MS_PER_SECOND} s: ${found}`,
+      { cause: error },
+    );
+  }
+}
+
+/** What `meet` is told to meet somebody again. */
+export function meetingBySecret(
+  parts: LinkParts,
+  { secret, memory, receiver }: Pick<SessionsOptions, "secret" | "memory" | "receiver">,
+): Omit<MeetOptions, "untilMs" | "onWaiting"> {
+  const { role, instance, throughRelay, dial, graceMs, timers, random, signal, onEvent } = parts;
+  return {
+    pairing: {
+      role,
+      instance,
+      rendezvous: { kind: "resume", secret },
+      sendIdentifier: throughRelay,
+      memory,
+    },
+    dial,
+    graceMs,
+    timers,
+    random,
+    signal,
+    onUnreachable: (error) => tellInterrupted(error, { onEvent, receiver }),
+  };
+}
+
+function isGone(error: unknown): error is TransferError {
+  return error instanceof TransferError && GONE.has(error.code);
+}
+
+/** Tells that the link is tried again. */
+export function tellInterrupted(
+  { code, message }: TransferError,
+  { onEvent, receiver }: Pick<SessionsOptions, "onEvent" | "receiver">,
+): void {
+  onEvent({ event: "interrupted", receiver, reason: code, message });
+}
+
+/** Passes on what sessions tell, the same thing once, and knows whether the last one was of any use. */
+class Progress {
+  readonly #options: SessionsOptions;
+  readonly #filesDone = new Set<number>();
+  #isOfferTold = false;
+  #leastMissingBytes = Infinity;
+  #mostReceivedBytes = 0;
+  #begunMs = 0;
+  #hasMoved = false;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  /** Another session begins. */
+  begin(): void {
+    this.#begunMs = this.#options.timers.monotonicMs();
+    this.#hasMoved = false;
+  }
+
+  /**
+   * Whether the session moved something, or lasted so long that both sides must have heard one another: a person may
+   * still be thinking the offer over.
+   */
+  get hasMoved(): boolean {
+    return this.#hasMoved || this.#options.timers.monotonicMs() - this.#begunMs > SILENCE_MS;
+  }
+
+  take(event: SessionEvent): void {
+    if (!this.#isNew(event)) return;
+    this.#options.onEvent({ ...event, receiver: this.#options.receiver });
+  }
+
+  /** Whether it was not told before; what was moved is seen on the way. */
+  #isNew(event: SessionEvent): boolean {
+    switch (event.event) {
+      case "offer": {
+        const isNew = !this.#isOfferTold;
+        this.#isOfferTold = true;
+        return isNew;
+      }
+      case "accepted":
+        // What the last session moved unseen shows here.
+        if (event.missingBytes < this.#leastMissingBytes) this.#hasMoved = true;
+        this.#leastMissingBytes = Math.min(this.#leastMissingBytes, event.missingBytes);
+        return true;
+      case "progress":
+        if (event.receivedBytes > this.#mostReceivedBytes) this.#hasMoved = true;
+        this.#mostReceivedBytes = Math.max(this.#mostReceivedBytes, event.receivedBytes);
+        return true;
+      case "file_done": {
+        const isNew = !this.#filesDone.has(event.file);
+        this.#filesDone.add(event.file);
+        this.#hasMoved ||= isNew;
+        return isNew;
+      }
+    }
+  }
+}
