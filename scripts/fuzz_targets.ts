@@ -28,6 +28,7 @@ import packets from "../tests/vectors/knock-v1-more.json" with { type: "json" };
 import { fuzzJudge, judgeScript } from "./fuzz_judge.ts";
 import { rpcFuzzTargets } from "./fuzz_rpc_targets.ts";
 import { type FuzzTarget, noiseOrMutant, unlessRefused } from "./fuzz_target.ts";
+import { transferFuzzTargets } from "./fuzz_transfer_targets.ts";
 import { transportFuzzTargets } from "./fuzz_transport_targets.ts";
 import type { FuzzRandom } from "./fuzz_random.ts";
 
@@ -71,6 +72,7 @@ export const fuzzTargets: readonly FuzzTarget[] = [
   { name: "judge", make: judgeScript, accepts: fuzzJudge },
   ...rpcFuzzTargets,
   ...transportFuzzTargets,
+  ...transferFuzzTargets,
 ];
 
 /** Nearly always of the right length and version, since no other is read any further. */

@@ -26,8 +26,8 @@ export interface ChannelKeys {
   readonly sealer: RecordSealer;
   /** For what the other side writes. */
   readonly opener: RecordOpener;
-  /** What was received behind the other side's confirmation. */
-  readonly rest: Uint8Array<ArrayBuffer>;
+  /** What was received behind the other side's confirmation, if anything. */
+  readonly rest?: Uint8Array<ArrayBuffer>;
 }
 
 /** What came: a message, with its chunk if it is a `data`. */
@@ -52,15 +52,20 @@ export class TransferChannel {
   readonly #outgoing: OutgoingRecords;
   readonly #limits: TransferLimits;
   #failure: TransferError | null = null;
+  #hasSentChunk = false;
   #hasEnded = false;
   #isReceiving = false;
 
   /** Takes over a connection that was paired; nobody else may use it any more. */
   constructor(connection: Connection, paired: ChannelKeys, options: ChannelOptions) {
-    keepFreedMemory();
     this.#connection = connection;
     this.#limits = options.limits;
-    this.#incoming = new IncomingRecords(connection, paired.opener, paired.rest, options.timers);
+    this.#incoming = new IncomingRecords(
+      connection,
+      paired.opener,
+      paired.rest ?? new Uint8Array(0),
+      options.timers,
+    );
     this.#outgoing = new OutgoingRecords(connection, paired.sealer, options.timers);
   }
 
@@ -100,6 +105,8 @@ export class TransferChannel {
   async sendChunk(data: DataMessage, chunk: Uint8Array<ArrayBuffer>): Promise<void> {
     const encoded = encodeMessage(data);
     requireChunk(chunk);
+    if (!this.#hasSentChunk) keepFreedMemory();
+    this.#hasSentChunk = true;
     this.#outgoing.add(encoded);
     this.#outgoing.add(chunk);
     await this.#settled(this.#outgoing.room());
@@ -181,7 +188,8 @@ export class TransferChannel {
  * The C library maps each block above a threshold on its own and unmaps it when it is freed (glibc: mallopt(3),
  * M_MMAP_THRESHOLD), so that every chunk pays for its pages again: a third of the processor time of a sender. The
  * threshold grows to the length of a block that was freed. WebCrypto needs 2 MiB for a moment to seal a chunk, so one
- * of that length is freed here; nobody has touched it, so it costs nothing. Elsewhere it does nothing.
+ * of that length is freed here; nobody has touched it, so it costs nothing. Elsewhere it does nothing. Not for a
+ * receiver: it gains little, as opening a chunk needs no 2 MiB, and each thread would keep so much more.
  */
 function keepFreedMemory(): void {
   new ArrayBuffer(2 * CHUNK_BYTES).transfer(0);

@@ -32,5 +32,10 @@ export const RENEW_MS = 20_000;
 export const MAX_REDIAL_PAUSE_MS = 2_000;
 /** How long a lost link, or a relay that cannot be reached, is tried again. */
 export const DEFAULT_GRACE_MS = 120_000;
+/**
+ * How long a receiver that has everything looks for its sender to tell it so: longer than a sender takes to notice that
+ * the link was lost, and than a connection that waits at the relay in vain.
+ */
+export const LAST_WORD_MS: number = RENEW_MS + 10_000;
 /** How long the other side is waited for at first. */
 export const DEFAULT_WAIT_MS = 3_600_000;

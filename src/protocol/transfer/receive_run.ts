@@ -21,21 +21,29 @@ const ITSELF = 1;
 export interface ReceiveRunOptions {
   /** Where the files go; asked once, when the other side has proven itself. */
   sinkFor(resumeSecret: Uint8Array<ArrayBuffer>): Sink | Promise<Sink>;
+  /** Makes chunks smaller, and large again. */
   readonly compression: Compression;
+  /** What is accepted of the other side. */
   readonly limits: TransferLimits;
+  /** Makes each connection. */
   readonly dial: Dial;
   /** Whether `dial` reaches a relay, which is told an identifier, and not the sender itself. */
   readonly throughRelay: boolean;
   /** The code, or the secret of an earlier run with it. */
   readonly rendezvous: Rendezvous;
+  /** Where guesses at the code are written down. */
   readonly memory: PairingMemory;
   /** How long a lost link, or a relay that cannot be reached, is tried again, in milliseconds. */
   readonly graceMs: number;
   /** How long the sender is waited for at first, in milliseconds. */
   readonly waitMs: number;
+  /** The clock. */
   readonly timers: Timers;
+  /** For keys, instances and pauses. */
   readonly random: RandomBytes;
+  /** Told what happens. */
   readonly onEvent: OnTransferEvent;
+  /** Ends everything at once. */
   readonly signal: AbortSignal;
 }
 

@@ -13,7 +13,8 @@
  * Heartbeats go out each second up to `done`, and come whenever the sender says nothing else.
  */
 import { outOfTurn } from "./endings.ts";
-import type { TransferLimits } from "./limits.ts";
+import { TransferError } from "./errors.ts";
+import { SILENCE_MS, type TransferLimits } from "./limits.ts";
 import { wantMessages } from "./message_codec.ts";
 import type { ChunkRange, Offer } from "./offer.ts";
 import { OfferCheck } from "./offer_check.ts";
@@ -33,8 +34,11 @@ import { WantedChunks } from "./wanted_chunks.ts";
 
 /** What a receiving session needs. */
 export interface ReceiveSessionOptions extends SessionOptions {
+  /** Belongs to the transfer, and may have been in earlier sessions of it. */
   readonly sink: Sink;
+  /** Asked for each chunk that came shorter than it is. */
   readonly compression: Compression;
+  /** What an offer may come to. */
   readonly limits: TransferLimits;
 }
 
@@ -75,7 +79,7 @@ class Receiver implements SessionRole {
     const offer = await this.#hearOffer(inbox);
     this.#onEvent({ event: "offer", offer });
     // In a session that fails meanwhile nobody waits for this call any more: a person may think for an hour.
-    const ranges = await inbox.during(session.wait(this.#options.sink.accept(offer)));
+    const ranges = await inbox.during(this.#options.sink.accept(offer));
     try {
       await this.#receive(session, inbox, offer, ranges);
     } catch (error) {
@@ -110,8 +114,25 @@ class Receiver implements SessionRole {
     await inbox.during(session.wait(files.finish()));
     session.mute();
     await session.say({ type: "done" });
-    await inbox.end();
+    await this.#hearEnd(session, inbox);
     session.over();
     await session.endRecords();
   }
+
+  /** No longer than that: a sender that has nothing left to say must not hold us by its heartbeats. */
+  async #hearEnd(session: Session, inbox: Inbox): Promise<void> {
+    const callOff = session.timers.after(SILENCE_MS, () => session.fail(endless()));
+    try {
+      await inbox.end();
+    } finally {
+      callOff();
+    }
+  }
+}
+
+function endless(): TransferError {
+  return new TransferError(
+    "silent",
+    `cannot end the transfer: the other side did not say its last word within ${SILENCE_MS / 1000} seconds`,
+  );
 }

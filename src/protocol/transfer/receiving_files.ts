@@ -12,8 +12,11 @@ import type { WantedChunks } from "./wanted_chunks.ts";
 
 /** Where they go, and through what. */
 export interface ArrivalOptions {
+  /** Has accepted the offer. */
   readonly sink: Sink;
+  /** Asked for each chunk that came shorter than it is. */
   readonly compression: Compression;
+  /** Told progress and files. */
   readonly onEvent?: OnSessionEvent | undefined;
 }
 

@@ -63,7 +63,7 @@ export class SinkLane {
   }
 
   #hasRoom(bytes: number): boolean {
-    return this.#acts === 0 || (this.#acts < MAX_ACTS && this.#bytes + bytes <= MAX_BYTES);
+    return this.#acts < MAX_ACTS && this.#bytes + bytes <= MAX_BYTES;
   }
 
   #giveRoom(): void {

@@ -47,7 +47,9 @@ export class Backoff {
 export interface GraceParts {
   /** How long a lost link is tried again. */
   readonly graceMs: number;
+  /** The clock. */
   readonly timers: Timers;
+  /** For the random part of each pause. */
   readonly random: RandomBytes;
 }
 
@@ -83,6 +85,11 @@ export class GraceTime {
   /** When it is over, in `Timers.monotonicMs`. */
   get untilMs(): number {
     return this.#untilMs;
+  }
+
+  /** Whether no time is left. */
+  get isOver(): boolean {
+    return this.#untilMs <= this.#parts.timers.monotonicMs();
   }
 
   /** How long to wait before the next try, in milliseconds; never beyond the end. */

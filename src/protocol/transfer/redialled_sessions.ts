@@ -14,7 +14,7 @@ import type { RandomBytes, Timers } from "../rpc/timers.ts";
 import { TransferChannel } from "./channel.ts";
 import { TransferError, type TransferErrorCode } from "./errors.ts";
 import type { OnTransferEvent } from "./events.ts";
-import { SILENCE_MS, type TransferLimits } from "./limits.ts";
+import { LAST_WORD_MS, SILENCE_MS, type TransferLimits } from "./limits.ts";
 import type { PairingMemory } from "./memory.ts";
 import type { TransferRole } from "./pairing.ts";
 import { GraceTime, pause } from "./redial.ts";
@@ -23,7 +23,9 @@ import type { OnSessionEvent, SessionEvent } from "./session.ts";
 
 /** What shares and receives have in common. */
 export interface LinkParts {
+  /** Which side this is. */
   readonly role: TransferRole;
+  /** Makes each connection. */
   readonly dial: Dial;
   /** Whether `dial` reaches a relay, which is told an identifier, and not the other side itself. */
   readonly throughRelay: boolean;
@@ -31,9 +33,13 @@ export interface LinkParts {
   readonly instance: Uint8Array<ArrayBuffer>;
   /** How long a lost link, or a relay that cannot be reached, is tried again, in milliseconds. */
   readonly graceMs: number;
+  /** The clock. */
   readonly timers: Timers;
+  /** For keys, instances and pauses. */
   readonly random: RandomBytes;
+  /** Ends everything at once. */
   readonly signal: AbortSignal;
+  /** Told what happens. */
   readonly onEvent: OnTransferEvent;
 }
 
@@ -46,8 +52,11 @@ export interface SessionsOptions extends LinkParts {
   readonly receiver: number;
   /** By which the two meet again; 32 bytes. */
   readonly secret: Uint8Array<ArrayBuffer>;
+  /** Where guesses at the code are written down. */
   readonly memory: PairingMemory;
+  /** What is accepted of the other side. */
   readonly limits: TransferLimits;
+  /** What is done over each link. */
   readonly session: Session;
   /** Whether nothing is missing here but the word to the other side, which may be gone for good reason. */
   readonly isComplete: () => boolean;
@@ -62,7 +71,8 @@ const MS_PER_SECOND = 1_000;
 const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /**
- * Sessions until one has ended well.
+ * Sessions until one has ended well. That the first two have paired is told by the caller, and here for every pairing
+ * that follows.
  *
  * @param first whose connection belongs to this function from now on
  * @throws {TransferError} `lost` if the link was lost and could not be had again; what a session ended with
@@ -76,6 +86,7 @@ export async function redialledSessions(first: Met, options: SessionsOptions): P
     grace.lost(progress.hasMoved);
     tellInterrupted(failure, options);
     met = await meetAgain(grace, options);
+    if (met !== null) options.onEvent({ event: "paired", receiver: options.receiver, resumed: true });
   }
 }
 
@@ -97,8 +108,9 @@ async function oneSession(
     return null;
   } catch (error) {
     signal.throwIfAborted();
-    if (!isLinkFailure(error)) throw error;
-    return error;
+    // Where all is in its place, whatever came instead of the sender's last word spoils nothing.
+    if (isLinkFailure(error) || (error instanceof TransferError && options.isComplete())) return error;
+    throw error;
   } finally {
     signal.removeEventListener("abort", close);
     close();
@@ -111,19 +123,22 @@ function isLinkFailure(error: unknown): error is TransferError {
 
 /** @returns null if the other side did not come back and need not */
 async function meetAgain(grace: GraceTime, options: SessionsOptions): Promise<Met | null> {
-  const { timers, signal, graceMs } = options;
+  const { timers, signal, graceMs } = options, isComplete = options.isComplete();
   await pause(grace.pauseMs, timers, signal);
+  const leftMs = isComplete ? LAST_WORD_MS : Infinity;
   try {
     return await meet({
       ...meetingBySecret(options, options),
-      untilMs: grace.untilMs,
+      untilMs: Math.min(grace.untilMs, timers.monotonicMs() + leftMs),
       // The time that is left decides, whatever it is spent on.
       graceMs,
       onWaiting: () => {},
     });
   } catch (error) {
     if (!isGone(error)) throw error;
-    if (options.isComplete()) return null;
+    // Without a relay nobody can tell whether the sender is still looking for us.
+    if (isComplete && error.code === "unreachable" && !grace.isOver) return await meetAgain(grace, options);
+    if (isComplete) return null;
     const found = error.code === "absent" ? "the other side did not come back" : error.message;
     throw new TransferError(
       "lost",
@@ -190,10 +205,10 @@ class Progress {
 
   /**
    * Whether the session moved something, or lasted so long that both sides must have heard one another: a person may
-   * still be thinking the offer over.
+   * still be thinking the offer over. One in which nobody is heard lasts a little longer than the silence that ends it.
    */
   get hasMoved(): boolean {
-    return this.#hasMoved || this.#options.timers.monotonicMs() - this.#begunMs > SILENCE_MS;
+    return this.#hasMoved || this.#options.timers.monotonicMs() - this.#begunMs > 2 * SILENCE_MS;
   }
 
   take(event: SessionEvent): void {

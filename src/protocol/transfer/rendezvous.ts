@@ -38,6 +38,7 @@ export type Dial = (signal: AbortSignal) => Promise<Connection>;
 
 /** How to meet. */
 export interface MeetOptions {
+  /** Makes each connection. */
   readonly dial: Dial;
   /** What `pair` is told; the rest of its options is made here. */
   readonly pairing: Pick<PairingOptions, "role" | "instance" | "rendezvous" | "sendIdentifier" | "memory">;
@@ -45,8 +46,11 @@ export interface MeetOptions {
   readonly untilMs: number;
   /** For how long a relay is tried that cannot be reached, or takes nobody in, in milliseconds. */
   readonly graceMs: number;
+  /** The clock. */
   readonly timers: Timers;
+  /** For keys, instances and pauses. */
   readonly random: RandomBytes;
+  /** Ends everything at once. */
   readonly signal: AbortSignal;
   /** The relay was reached and nobody is there; once, and again after each `onUnreachable`. */
   readonly onWaiting: () => void;
@@ -58,6 +62,7 @@ export interface MeetOptions {
 export interface Met {
   /** Whose owner is the caller now. */
   readonly connection: Connection;
+  /** The keys. */
   readonly paired: Paired;
 }
 
@@ -156,7 +161,8 @@ class Search {
   /** @returns the pause before the next try */
   #notReached(begunMs: number, error: unknown): number {
     this.#options.signal.throwIfAborted();
-    this.#lastFailure = error;
+    // One that the end of the time has cut short says less than the one before it.
+    if (!(error instanceof DialCutShort) || this.#lastFailure === null) this.#lastFailure = error;
     const isFirst = this.#failingSinceMs === null;
     this.#failingSinceMs ??= begunMs;
     if (isLasting(error) || this.#graceLeftMs() <= 0) throw this.#unreachable();
@@ -169,6 +175,7 @@ class Search {
 
   #reached(): void {
     this.#failingSinceMs = null;
+    this.#lastFailure = null;
     this.#backoff.reset();
   }
 
@@ -251,5 +258,9 @@ function dialWithin(limitMs: number, { dial, timers, signal }: MeetOptions): Pro
 }
 
 function tooSlow(limitMs: number): TransportError {
-  return new TransportError("lost", `could not connect: no answer within ${Math.ceil(limitMs)} ms`);
+  const message = `could not connect: no answer within ${Math.ceil(limitMs)} ms`;
+  return limitMs < MAX_DIAL_MS ? new DialCutShort("lost", message) : new TransportError("lost", message);
 }
+
+/** The time for a dialling was what was left of a longer one. */
+class DialCutShort extends TransportError {}

@@ -35,6 +35,7 @@ import { WantedChunks } from "./wanted_chunks.ts";
 export interface SendSessionOptions extends SessionOptions {
   /** May serve other sessions at the same time. */
   readonly source: Source;
+  /** Asked for each chunk. */
   readonly compression: Compression;
 }
 

@@ -18,8 +18,11 @@ const SETTLE_MS = 3_000;
 
 /** What a sending session sends from, and for whom. */
 export interface DepartureOptions {
+  /** What is read. */
   readonly source: Source;
+  /** Asked for each wanted chunk. */
   readonly compression: Compression;
+  /** All that the receiver wants. */
   readonly wanted: WantedChunks;
   /** So much of a file was said, with what the receiver has of it from before. */
   readonly onSaid: (said: Omit<FileProgress, "receivedBytes">, isWhole: boolean) => void;
@@ -94,8 +97,7 @@ export class DepartingFiles {
   }
 
   #hasRoom({ bytes }: Step): boolean {
-    const { length } = this.#underway;
-    return length === 0 || (length < MAX_AHEAD_STEPS && this.#underwayBytes + bytes <= MAX_AHEAD_BYTES);
+    return this.#underway.length < MAX_AHEAD_STEPS && this.#underwayBytes + bytes <= MAX_AHEAD_BYTES;
   }
 
   async #sayFirst(): Promise<void> {

@@ -4,7 +4,7 @@
  * settles.
  */
 import { aborted, isToBeTold, stopMessage, stopped, unforeseen } from "./endings.ts";
-import type { TransferError } from "./errors.ts";
+import { TransferError } from "./errors.ts";
 import type { TransferEvent } from "./events.ts";
 import { Liveness, type LivenessHooks } from "./liveness.ts";
 import type { DataMessage, HeartbeatMessage, StopMessage, TransferMessage } from "./messages.ts";
@@ -53,7 +53,9 @@ export type OnSessionEvent = (event: SessionEvent) => void;
 
 /** What every session is given. */
 export interface SessionOptions {
+  /** By which heartbeats go out and silence is told. */
   readonly timers: Timers;
+  /** Told what happens. */
   readonly onEvent?: OnSessionEvent | undefined;
   /** Ends the session by closing its channel: the other side takes it for a lost link, and waits. */
   readonly signal?: AbortSignal | undefined;
@@ -70,8 +72,12 @@ export interface SessionRole extends Omit<LivenessHooks, "failed"> {
 /** How long a `stop`, or the end of the records, may take on its way before the channel is closed. */
 const FAREWELL_MS = 3_000;
 
+/** How long a `stop` is given to arrive if the other side cannot be heard out. */
+const UNREADABLE_MS = 1_000;
+
 /** The channel of a session, and its one failure. */
 export class Session {
+  /** Of the session; whatever else it waits for goes by them too. */
   readonly timers: Timers;
   readonly #channel: SessionChannel;
   readonly #role: SessionRole;
@@ -169,7 +175,6 @@ export class Session {
 
   /** Closes the channel, after what the other side is to be told. */
   async close(): Promise<void> {
-    this.#liveness.stop();
     await this.#farewell;
     this.#channel.close();
   }
@@ -191,7 +196,12 @@ export class Session {
 
   async #tell(stop: StopMessage): Promise<void> {
     await this.#channel.send(stop);
-    await this.#endAndDrain();
+    try {
+      await this.#endAndDrain();
+    } catch (error) {
+      // What cannot be read cannot be heard to its end either: the stop is given time to arrive instead.
+      if (isUnreadable(error)) await within(this.timers, UNREADABLE_MS, new Promise(() => {}));
+    }
   }
 
   /**
@@ -233,6 +243,10 @@ export async function holdSession(
   if (session.failure !== null) throw session.failure;
 }
 
+function isUnreadable(error: unknown): boolean {
+  return error instanceof TransferError && ["malformed", "tampered", "limit"].includes(error.code);
+}
+
 /** Waits for a promise, but not longer than that, and not for its success. */
 export async function within(timers: Timers, limitMs: number, promise: Promise<unknown>): Promise<void> {
   const limit = Promise.withResolvers<void>();
@@ -242,10 +256,13 @@ export async function within(timers: Timers, limitMs: number, promise: Promise<u
   callOff();
 }
 
-/** A file's part of the progress. */
+/** How far a session is; see the event `progress`. */
 export interface FileProgress {
+  /** Of the whole offer. */
   readonly receivedBytes: number;
+  /** Number of the entry. */
   readonly file: number;
+  /** Of that file. */
   readonly fileBytes: number;
 }
 

@@ -29,8 +29,11 @@ const INSTANCE_BYTES = 16;
 
 /** What is shared, with whom, and over what. */
 export interface ShareRunOptions {
+  /** What is sent. */
   readonly source: Source;
+  /** Makes chunks smaller, and large again. */
   readonly compression: Compression;
+  /** Makes each connection. */
   readonly dial: Dial;
   /** Whether `dial` reaches a relay, which is told an identifier, and not the receiver itself. */
   readonly throughRelay: boolean;
@@ -48,9 +51,13 @@ export interface ShareRunOptions {
   readonly graceMs: number;
   /** How long each receiver is waited for at first, in milliseconds, counted from when its predecessor was admitted. */
   readonly waitMs: number;
+  /** The clock. */
   readonly timers: Timers;
+  /** For keys, instances and pauses. */
   readonly random: RandomBytes;
+  /** Told what happens. */
   readonly onEvent: OnTransferEvent;
+  /** Ends everything at once. */
   readonly signal: AbortSignal;
 }
 

@@ -69,9 +69,7 @@ export class WantedChunks {
 
   #addRange({ file, first, count }: ChunkRange): void {
     const entry = this.#entries[file];
-    if (entry === undefined || entry.kind === "folder") {
-      throw malformed(`found entry ${file}, accepted are the files of the offer`);
-    }
+    if (entry === undefined) throw malformed(`found entry ${file}, which was not offered`);
     const end = first + count, chunks = chunkCount(entry.sizeBytes);
     if (!Number.isInteger(first) || first < 0 || !Number.isInteger(count) || count < 1 || end > chunks) {
       throw malformed(`found ${count} chunks from chunk ${first} on, the file has ${chunks}`);

@@ -3,7 +3,20 @@ import type { TransferErrorCode } from "../../../src/protocol/transfer/errors.ts
 import type { DataMessage, TransferMessage } from "../../../src/protocol/transfer/messages.ts";
 import { CHUNK_BYTES, type ChunkRange } from "../../../src/protocol/transfer/offer.ts";
 import { MemorySource, someBytes } from "./memory_source.ts";
-import { ended, failed, said, saidMessage, stopSaid, type Victim, victimSender } from "./session_stage.ts";
+import { MemoryChannel } from "./memory_channel.ts";
+import { RelayClock } from "./memory_relay_clock.ts";
+import { NO_COMPRESSION } from "./test_compression.ts";
+import { sendSession } from "../../../src/protocol/transfer/sending.ts";
+import {
+  ended,
+  failed,
+  outcomeOf,
+  said,
+  saidMessage,
+  stopSaid,
+  type Victim,
+  victimSender,
+} from "./session_stage.ts";
 
 type Sender = ReturnType<typeof victimSender>;
 type Said = Exclude<TransferMessage, DataMessage>;
@@ -22,7 +35,7 @@ function source(): MemorySource {
   );
 }
 
-async function say(victim: Victim, ...messages: readonly Said[]): Promise<void> {
+async function say(victim: Pick<Victim, "there">, ...messages: readonly Said[]): Promise<void> {
   for (const message of messages) await victim.there.sendRaw({ message });
 }
 
@@ -149,6 +162,54 @@ for (const [lie, { says, code = "malformed" }] of Object.entries(LIES)) {
   });
 }
 
+Deno.test("sendSession() answers no stop with another", async () => {
+  const victim = victimSender(source());
+  await hearOffer(victim);
+  await say(victim, { type: "stop", reason: "space", text: "no room" });
+  await assert.rejects(said(victim), { name: "TransferError", code: "lost" });
+  await failed(victim, "space", "there");
+});
+
+Deno.test("sendSession() ends as malformed when the receiver of nothing but folders is done before it asked", async () => {
+  const victim = victimSender(new MemorySource(new Map([["a", null]])));
+  await saidMessage(victim, "offer");
+  await saidMessage(victim, "entries");
+  await say(victim, { type: "done" });
+  assert.equal((await stopSaid(victim)).reason, "malformed");
+  victim.there.close();
+  await failed(victim, "malformed");
+});
+
+Deno.test("sendSession() takes done for right as soon as it has said the last hash, written or not", async () => {
+  const timers = new RelayClock(), [here, there] = MemoryChannel.pair(timers), send = here.send.bind(here);
+  here.send = async (message): Promise<void> => {
+    await send(message);
+    if (message.type === "hash") await timers.pause(500);
+  };
+  const outcome = outcomeOf(sendSession(here, { source: source(), compression: NO_COMPRESSION, timers }));
+  await say({ there }, want([range(1, 0, CHUNKS), range(3, 0, 1)]));
+  const receiving = (async (): Promise<void> => {
+    for (let hashes = 0; hashes < 3;) if ((await there.receive())?.message.type === "hash") hashes++;
+    await say({ there }, { type: "done" });
+    await there.end();
+  })();
+  await timers.settle([outcome, receiving], 10_000);
+  assert.equal(await outcome, "done");
+});
+
+Deno.test("sendSession() reads the files of few bytes a few ahead, and not all", async () => {
+  const tree = new Map(Array.from({ length: 500 }, (_, at) => [`${at}`, someBytes(1)] as const));
+  const victim = victimSender(new MemorySource(tree));
+  victim.source.before = (): Promise<void> => new Promise(() => {});
+  await saidMessage(victim, "offer");
+  while ((await saidMessage(victim, "entries")).entries.at(-1)?.path !== "499");
+  await say(victim, want(Array.from({ length: 500 }, (_, file) => range(file, 0, 1))));
+  await victim.timers.pass(0);
+  assert.equal(victim.source.reads.length, 8);
+  victim.there.close();
+  await failed(victim, "lost");
+});
+
 Deno.test("sendSession() ends with what the receiver stops with, at any time", async () => {
   const steps: readonly ((victim: Victim) => Promise<void>)[] = [
     () => Promise.resolve(),
@@ -163,7 +224,9 @@ Deno.test("sendSession() ends with what the receiver stops with, at any time", a
   for (const step of steps) {
     const victim = victimSender(source());
     await step(victim);
+    while (victim.there.waiting > 0) await victim.there.receive();
     await say(victim, { type: "stop", reason: "space", text: "no room" });
+    await victim.timers.settle([victim.outcome], 1_000);
     const error = await failed(victim, "space", "there");
     assert.equal(error.message, "the other side ended the transfer: no room");
   }

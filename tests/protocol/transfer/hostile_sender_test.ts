@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { zstdCompressSync } from "node:zlib";
-import type { TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
+import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
 import type { DataMessage, TransferMessage } from "../../../src/protocol/transfer/messages.ts";
 import { CHUNK_BYTES, type OfferEntry } from "../../../src/protocol/transfer/offer.ts";
 import { fileEntry, folderEntry, hashOf, someBytes } from "./memory_source.ts";
 import {
+  ended,
   failed,
   saidMessage,
   type StageOptions,
@@ -217,6 +218,12 @@ const LIES: Readonly<Record<string, Lie>> = {
     ACCEPTED,
     WITH_ZSTD,
   ),
+  "sends a frame that is longer than the chunk": after(
+    sendChunks(2),
+    (v) => chunk(v, 0, 2, zstdCompressSync(THIRD)),
+    ["accept", "write 0:0", "write 0:1"],
+    WITH_ZSTD,
+  ),
   "sends a frame that was cut off": after(
     offerTwo,
     (v) => chunk(v, 0, 0, CUT_OFF),
@@ -395,6 +402,44 @@ Deno.test("receiveSession() answers a lie after all went well with an error, and
   await chunk(victim, 0, 0, FIRST);
   await failed(victim, "malformed");
   assert.deepEqual(victim.sink.acts, [...ALL_WRITTEN, "flush"]);
+});
+
+Deno.test("receiveSession() is not held by a sender that goes on for ever when everything is in place", async () => {
+  const victim = victimReceiver();
+  await sendBoth(victim);
+  await saidMessage(victim, "done");
+  const beat = (): void => {
+    say(victim, { type: "heartbeat", receivedBytes: 0 }).catch(() => {});
+    if (!victim.there.isClosed) victim.timers.later(1_000, beat);
+  };
+  beat();
+  const outcome = await ended(victim, 60_000);
+  assert.ok(outcome instanceof TransferError && outcome.code === "silent");
+  assert.deepEqual(victim.sink.acts, [...ALL_WRITTEN, "flush"]);
+});
+
+Deno.test("receiveSession() holds a few hashes and no more while the disk is slow", async () => {
+  const victim = victimReceiver(), files = 200;
+  victim.sink.before = (act): Promise<void> =>
+    act === "chunkHashes" ? new Promise(() => {}) : Promise.resolve();
+  await say(
+    victim,
+    offer(files, 0),
+    entries(...Array.from({ length: files }, (_, at) => fileEntry(`${at}`, 0))),
+  );
+  await saidMessage(victim, "want");
+  let taken = 0;
+  const sending = (async (): Promise<void> => {
+    for (; taken < files; taken++) {
+      await say(victim, { type: "hash", file: taken, hash: await hashOf(new Uint8Array(0)) });
+    }
+  })();
+  sending.catch(() => {});
+  await victim.timers.pass(60_000);
+  // 64 with the lane, one in hand, and those that wait in the channel of the test.
+  assert.ok(taken <= 64 + 1 + 9, `${taken} were taken`);
+  victim.abort.abort();
+  await victim.timers.pass(0);
 });
 
 Deno.test("receiveSession() holds a few chunks and no more while the disk is slow", async () => {

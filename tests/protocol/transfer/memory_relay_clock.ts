@@ -11,7 +11,7 @@ import type { Timers } from "../../../src/protocol/rpc/timers.ts";
 const COUNTED = ["encrypt", "decrypt", "digest", "importKey", "deriveBits", "sign", "verify"] as const;
 let begun = 0;
 let underWay = 0;
-let whenIdle: (() => void)[] = [];
+const whenIdle: (() => void)[] = [];
 
 type Method = (...values: unknown[]) => Promise<unknown>;
 const subtle = SubtleCrypto.prototype as unknown as Record<(typeof COUNTED)[number], Method>;

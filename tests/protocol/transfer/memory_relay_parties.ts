@@ -1,181 +1,44 @@
-/** Senders and receivers for the tests: the real ones, with files in memory, over a relay in memory. */
+/** Senders and receivers as they are, with files in memory, over a relay in memory. */
 import assert from "node:assert/strict";
 import { generateCode, type TransferCode } from "../../../src/protocol/transfer/code.ts";
 import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
 import type { TransferEvent } from "../../../src/protocol/transfer/events.ts";
 import { DEFAULT_LIMITS } from "../../../src/protocol/transfer/limits.ts";
 import type { PairingMemory } from "../../../src/protocol/transfer/memory.ts";
-import {
-  CHUNK_BYTES,
-  chunkCount,
-  type ChunkRange,
-  type Offer,
-  type OfferEntry,
-} from "../../../src/protocol/transfer/offer.ts";
 import type { Rendezvous } from "../../../src/protocol/transfer/pairing.ts";
 import { runReceive } from "../../../src/protocol/transfer/receive_run.ts";
 import type { Dial } from "../../../src/protocol/transfer/rendezvous.ts";
 import { runShare } from "../../../src/protocol/transfer/share_run.ts";
 import type { Sink } from "../../../src/protocol/transfer/sink.ts";
 import type { Compression, Source } from "../../../src/protocol/transfer/source.ts";
-import { MemoryRelay, type RelayPolicy, slow, type Wire } from "./memory_relay.ts";
+import { MemoryRelay, slow, type Wire } from "./memory_relay.ts";
 import { Dice, RelayClock } from "./memory_relay_clock.ts";
+import { MemorySink, type SinkAct } from "./memory_sink.ts";
+import { MemorySource, type Tree } from "./memory_source.ts";
 
-/** What is sent: a folder, an empty file, and some of these sizes. */
-export class MemorySource implements Source {
-  readonly offer: Offer;
-  readonly contents: readonly Uint8Array<ArrayBuffer>[];
-  readonly #hashes = new Map<string, Uint8Array<ArrayBuffer>>();
-  /** Chunks that were read, over all sessions. */
-  reads = 0;
+/** Sizes of enough files for something to happen in the midst of them. */
+export const MANY: readonly number[] = Array.from({ length: 40 }, (_, index) => 50 + 10 * index);
+/** What parties are given when nothing else is said. */
+export const GRACE_MS = 120_000,
+  WAIT_MS = 600_000;
 
-  constructor(dice: Dice, sizes: readonly number[] = [0, 1, 100, 1000, 30, 500]) {
-    this.contents = [new Uint8Array(0), ...sizes.map((bytes) => dice.bytes(bytes))];
-    const entries = this.contents.map((bytes, index): OfferEntry => ({
-      kind: index === 0 ? "folder" : "file",
-      path: index === 0 ? "things" : `things/${index}`,
-      sizeBytes: bytes.length,
-      modifiedMs: 1_700_000_000_000 + index,
-      mode: 0o644,
-    }));
-    this.offer = { kind: "files", entries, totalBytes: sizes.reduce((sum, bytes) => sum + bytes, 0) };
-  }
-
-  read(file: number, chunk: number): Promise<Uint8Array<ArrayBuffer>> {
-    this.reads++;
-    const bytes = this.contents[file] ?? new Uint8Array(0);
-    return Promise.resolve(bytes.slice(chunk * CHUNK_BYTES, (chunk + 1) * CHUNK_BYTES));
-  }
-
-  knownHash(file: number, chunk: number): Uint8Array<ArrayBuffer> | null {
-    return this.#hashes.get(`${file} ${chunk}`)?.slice() ?? null;
-  }
-
-  keepHash(file: number, chunk: number, hash: Uint8Array<ArrayBuffer>): void {
-    this.#hashes.set(`${file} ${chunk}`, hash.slice());
-  }
-
-  verifyUnchanged(): Promise<void> {
-    return Promise.resolve();
-  }
+/** How often a sink was asked for something. */
+export function asked(sink: MemorySink, act: SinkAct): number {
+  return sink.acts.filter((each) => each.split(" ")[0] === act).length;
 }
 
-interface Chunk {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly hash: Uint8Array<ArrayBuffer>;
+/** From now on, a sink fails to write. */
+export function failWrites(sink: MemorySink, failure: TransferError): void {
+  sink.before = (act) => {
+    if (act === "write") throw failure;
+  };
 }
 
-/** Where it goes. */
-export class MemorySink implements Sink {
-  #offer: Offer | null = null;
-  readonly #chunks = new Map<number, Map<number, Chunk>>();
-  readonly finished = new Set<number>();
-  isFinished = false;
-  /** What `write` throws from now on. */
-  failure: TransferError | null = null;
-  /** Chunks taken, over all sessions. */
-  writes = 0;
-  accepts = 0;
-  flushes = 0;
-  /** Awaited before an offer is answered: the person who thinks it over. */
-  consent: () => Promise<void> = () => Promise.resolve();
-
-  async accept(offer: Offer): Promise<readonly ChunkRange[]> {
-    this.accepts++;
-    await this.consent();
-    this.#offer ??= offer;
-    assert.deepEqual(offer, this.#offer);
-    const missing: ChunkRange[] = [];
-    for (const [file, entry] of offer.entries.entries()) {
-      for (let chunk = 0; chunk < chunkCount(entry.sizeBytes); chunk++) {
-        if (!this.#chunksOf(file).has(chunk)) missing.push({ file, first: chunk, count: 1 });
-      }
-    }
-    return merged(missing);
-  }
-
-  write(
-    file: number,
-    chunk: number,
-    bytes: Uint8Array<ArrayBuffer>,
-    hash: Uint8Array<ArrayBuffer>,
-  ): Promise<void> {
-    if (this.failure !== null) return Promise.reject(this.failure);
-    this.writes++;
-    this.#chunksOf(file).set(chunk, { bytes, hash });
-    return Promise.resolve();
-  }
-
-  chunkHashes(file: number): Promise<Uint8Array<ArrayBuffer>> {
-    const hashes = this.#inOrder(file).map(({ hash }) => hash);
-    return Promise.resolve(joined(hashes));
-  }
-
-  finishFile(file: number): Promise<void> {
-    this.finished.add(file);
-    return Promise.resolve();
-  }
-
-  forgetFile(file: number): Promise<void> {
-    this.#chunks.delete(file);
-    return Promise.resolve();
-  }
-
-  finish(): Promise<void> {
-    this.isFinished = true;
-    return Promise.resolve();
-  }
-
-  flush(): Promise<void> {
-    this.flushes++;
-    return Promise.resolve();
-  }
-
-  /** Everything is there, and is what was sent. */
-  assertHas(source: MemorySource): void {
-    assert(this.isFinished, "the sink was not told that everything is there");
-    for (const [file, entry] of source.offer.entries.entries()) {
-      assert.equal(
-        entry.kind === "folder" || this.finished.has(file),
-        true,
-        `file ${file} is not in its place`,
-      );
-      assert.deepEqual(joined(this.#inOrder(file).map(({ bytes }) => bytes)), source.contents[file]);
-    }
-  }
-
-  #chunksOf(file: number): Map<number, Chunk> {
-    const chunks = this.#chunks.get(file) ?? new Map<number, Chunk>();
-    this.#chunks.set(file, chunks);
-    return chunks;
-  }
-
-  #inOrder(file: number): Chunk[] {
-    return [...this.#chunksOf(file)].sort(([a], [b]) => a - b).map(([, chunk]) => chunk);
-  }
-}
-
-function merged(chunks: readonly ChunkRange[]): ChunkRange[] {
-  const ranges: ChunkRange[] = [];
-  for (const each of chunks) {
-    const last = ranges.at(-1);
-    if (last !== undefined && last.file === each.file && last.first + last.count === each.first) {
-      ranges[ranges.length - 1] = { ...last, count: last.count + 1 };
-    } else {
-      ranges.push(each);
-    }
-  }
-  return ranges;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+/** Everything is there, once, and is what was sent. */
+export function assertArrived(sink: MemorySink, tree: Tree): void {
+  assert(sink.isFinished, "the sink was not told that everything is there");
+  assert.deepEqual(sink.tree, tree);
+  assert.deepEqual(sink.complaints, []);
 }
 
 /** Nothing is made smaller. */
@@ -253,26 +116,28 @@ export interface ReceiverOptions {
   readonly memory?: PairingMemory;
 }
 
-const GRACE_MS = 120_000;
-const WAIT_MS = 600_000;
-
 /** A clock, a relay, and what a sender and a receiver need. */
 export class World {
   readonly dice: Dice;
   readonly clock = new RelayClock();
   readonly relay: MemoryRelay;
   readonly code: TransferCode;
+  readonly tree: Tree;
   readonly source: MemorySource;
   readonly sink = new MemorySink();
   readonly parties: Party[] = [];
   /** What `sinkFor` was told. */
   resumeSecret: Uint8Array<ArrayBuffer> | null = null;
+  /** How often it was asked. */
+  sinksAsked = 0;
 
-  constructor(seed = 1, policy: RelayPolicy = {}, sizes?: readonly number[]) {
+  constructor(seed: number = 1, sizes: readonly number[] = [0, 1, 100, 1000, 30, 500]) {
     this.dice = new Dice(seed);
-    this.relay = new MemoryRelay(() => this.clock.monotonicMs(), policy);
+    this.relay = new MemoryRelay(() => this.clock.monotonicMs());
     this.code = generateCode(this.dice.bytes);
-    this.source = new MemorySource(this.dice, sizes);
+    const files = sizes.map((bytes, index) => [`things/${index + 1}`, this.dice.bytes(bytes)] as const);
+    this.tree = new Map([["things", null], ...files]);
+    this.source = new MemorySource(this.tree);
   }
 
   sender(options: SenderOptions = {}): Party {
@@ -306,6 +171,7 @@ export class World {
       runReceive({
         sinkFor: (secret) => {
           this.resumeSecret = secret;
+          this.sinksAsked++;
           return options.sinkFor?.() ?? sink;
         },
         compression: NO_COMPRESSION,
@@ -345,6 +211,16 @@ export class World {
       ...this.relay.policy,
       wires: (parked, end) => ({ toParked: wire(parked.wire), toEnd: wire(end.wire) }),
     };
+  }
+
+  /** Kinds of the connections that somebody has made, in order: 1 by the code, 2 by a secret. */
+  kinds(who: string): number[] {
+    return this.relay.traces.filter((each) => each.who === who).map(({ type }) => type);
+  }
+
+  /** Waits until so many chunks have arrived. */
+  async untilMoved(chunks: number): Promise<void> {
+    await this.until(`${chunks} chunks have moved`, () => this.sink.written.size >= chunks);
   }
 
   /** The same nameplate, other words. */

@@ -1,112 +1,14 @@
 import assert from "node:assert/strict";
 import { generateCode, type TransferCode } from "../../../src/protocol/transfer/code.ts";
-import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
+import { TransferError } from "../../../src/protocol/transfer/errors.ts";
 import { codeIdentifier, resumeIdentifier } from "../../../src/protocol/transfer/identifier.ts";
 import type { PairingMemory } from "../../../src/protocol/transfer/memory.ts";
-import type { Rendezvous, TransferRole } from "../../../src/protocol/transfer/pairing.ts";
-import {
-  type Dial,
-  HANG_UP_MS,
-  MAX_DIAL_MS,
-  meet,
-  type Met,
-} from "../../../src/protocol/transfer/rendezvous.ts";
+import type { Rendezvous } from "../../../src/protocol/transfer/pairing.ts";
+import { type Dial, HANG_UP_MS, MAX_DIAL_MS } from "../../../src/protocol/transfer/rendezvous.ts";
 import { memoryPair } from "../../../src/protocol/transport/memory.ts";
 import { type Connection, TransportError } from "../../../src/protocol/transport/transport.ts";
-import { MemoryRelay, refused, type RelayPolicy } from "./memory_relay.ts";
-import { Dice, RelayClock } from "./memory_relay_clock.ts";
-import { GuessBook } from "./memory_relay_parties.ts";
-
-const HOUR_MS = 3_600_000;
-
-/** One side that looks for the other. */
-interface Seeker {
-  readonly told: string[];
-  readonly book: GuessBook;
-  readonly stop: AbortController;
-  readonly found: Promise<Met>;
-  met: Met | null;
-  error: unknown;
-  endedMs: number;
-}
-
-interface SeekerOptions {
-  readonly who?: string;
-  readonly code?: TransferCode;
-  readonly rendezvous?: Rendezvous;
-  readonly instance?: Uint8Array<ArrayBuffer>;
-  readonly waitMs?: number;
-  readonly graceMs?: number;
-  readonly dial?: Dial;
-  readonly memory?: PairingMemory;
-}
-
-class Place {
-  readonly clock = new RelayClock();
-  readonly dice: Dice;
-  readonly relay: MemoryRelay;
-  readonly code: TransferCode;
-  readonly seekers: Seeker[] = [];
-
-  constructor(policy: RelayPolicy = {}, seed = 1) {
-    this.dice = new Dice(seed);
-    this.relay = new MemoryRelay(() => this.clock.monotonicMs(), policy);
-    this.code = generateCode(this.dice.bytes);
-  }
-
-  seek(role: TransferRole, options: SeekerOptions = {}): Seeker {
-    const { who = role, code = this.code, waitMs = HOUR_MS, graceMs = 120_000 } = options;
-    const { rendezvous = { kind: "code", code }, instance = this.dice.bytes(16) } = options;
-    const told: string[] = [], book = new GuessBook(), stop = new AbortController();
-    const found = meet({
-      dial: options.dial ?? this.relay.dialFor(who),
-      pairing: { role, instance, rendezvous, sendIdentifier: true, memory: options.memory ?? book },
-      untilMs: this.clock.monotonicMs() + waitMs,
-      graceMs,
-      timers: this.clock,
-      random: this.dice.bytes,
-      signal: stop.signal,
-      onWaiting: () => void told.push("waiting"),
-      onUnreachable: (error) => void told.push(error.code),
-    });
-    const seeker: Seeker = { told, book, stop, found, met: null, error: null, endedMs: -1 };
-    const ended = (): void => void (seeker.endedMs = this.clock.monotonicMs());
-    found.then((met) => void (seeker.met = met), (error) => void (seeker.error = error)).then(ended);
-    this.seekers.push(seeker);
-    return seeker;
-  }
-
-  async ended(limitMs = 2 * HOUR_MS): Promise<void> {
-    await this.clock.settle(this.seekers.map(({ found }) => found), limitMs);
-  }
-
-  /** When this client's connections were opened and closed. */
-  times(who: string): (readonly [number, number | null])[] {
-    return this.relay.traces.filter((each) => each.who === who).map(({ openedMs, closedMs }) =>
-      [openedMs, closedMs] as const
-    );
-  }
-
-  /** Gives back what was found; then nothing may be left. */
-  assertNothingLeft(): void {
-    for (const { met } of this.seekers) met?.connection.close();
-    assert.equal(this.clock.pending, 0, "timers are left");
-    assert.equal(this.relay.open, 0, "connections are left");
-  }
-}
-
-function assertFailed({ error, met }: Seeker, code: TransferErrorCode): TransferError {
-  assert.equal(met, null);
-  assert(error instanceof TransferError, String(error));
-  assert.equal(error.code, code);
-  return error;
-}
-
-/** Both hold the same secret, and neither has used up more than one guess. */
-function assertMet(a: Seeker, b: Seeker): void {
-  assert(a.met !== null && b.met !== null, `${a.error} ${b.error}`);
-  assert.deepEqual(a.met.paired.resumeSecret, b.met.paired.resumeSecret);
-}
+import { refused } from "./memory_relay.ts";
+import { assertFailed, assertMet, Place, type Seeker } from "./rendezvous_place.ts";
 
 Deno.test("meet() finds the other side whoever comes first", async () => {
   for (const [first, second] of [["sender", "receiver"], ["receiver", "sender"]] as const) {
@@ -260,6 +162,17 @@ Deno.test("meet() gives a dialling 10 seconds, and closes a connection that come
   assert.deepEqual(signals.map(({ aborted }) => aborted), [true]);
   arrives.resolve(late);
   assert.equal(await other.read(new Uint8Array(1)), null);
+  place.assertNothingLeft();
+});
+
+Deno.test("meet() tells why the relay was out of reach, and not that the last try had little time", async () => {
+  const place = new Place();
+  let dials = 0;
+  const dial: Dial = () => dials++ === 0 ? Promise.reject(refused()) : new Promise(() => {});
+  const sender = place.seek("sender", { dial, graceMs: 3_000 });
+  await place.ended();
+  assert.equal(dials, 2);
+  assert.match(assertFailed(sender, "unreachable").message, /nobody listens there$/);
   place.assertNothingLeft();
 });
 

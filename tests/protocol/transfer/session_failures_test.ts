@@ -8,7 +8,7 @@ import { RecordError } from "../../../src/protocol/record/record.ts";
 import { MemoryChannel } from "./memory_channel.ts";
 import { quiet, RelayClock } from "./memory_relay_clock.ts";
 import { MemorySink, type SinkAct } from "./memory_sink.ts";
-import { fileEntry, MemorySource, someBytes, type Tree } from "./memory_source.ts";
+import { fileEntry, hashOf, MemorySource, someBytes, type Tree } from "./memory_source.ts";
 import {
   ended,
   failed,
@@ -17,6 +17,7 @@ import {
   play,
   type Played,
   saidMessage,
+  stopSaid,
   victimReceiver,
   victimSender,
 } from "./session_stage.ts";
@@ -222,6 +223,60 @@ Deno.test("sendSession() ends as storage when compression fails, once nothing of
   assert.equal(underWay, 0);
 });
 
+Deno.test("sendSession() ends as storage when compression fails before the hash is made", async () => {
+  const { sent, received } = await play(TREE, {
+    compression: { compress: () => Promise.reject(new Error("x")), decompress: NO_COMPRESSION.decompress },
+  });
+  assertBothKnow(sent, received, "storage");
+});
+
+Deno.test("receiveSession() says why it stops before it waits for a slow disk", async () => {
+  const victim = victimReceiver();
+  victim.sink.before = (act): Promise<void> =>
+    act === "flush" ? victim.timers.pause(10_000) : Promise.resolve();
+  await victim.there.send({ type: "offer", kind: "files", entries: 1, totalBytes: 1 });
+  await victim.there.send({ type: "entries", entries: [fileEntry("a", 1)] });
+  await saidMessage(victim, "want");
+  await victim.there.send({ type: "done" });
+  await victim.timers.pass(0);
+  await saidMessage(victim, "stop");
+  assert.equal(victim.timers.monotonicMs(), 0);
+  await victim.there.end();
+  await failed(victim, "malformed");
+  assert.equal(victim.timers.monotonicMs(), 10_000);
+});
+
+Deno.test("receiveSession() flushes once the files are finished that were being finished when the link broke", async () => {
+  const victim = victimReceiver();
+  victim.sink.before = (act): Promise<void> => {
+    return act === "finishFile" ? victim.timers.pause(10_000) : Promise.resolve();
+  };
+  await victim.there.send({ type: "offer", kind: "files", entries: 2, totalBytes: 1 });
+  await victim.there.send({ type: "entries", entries: [fileEntry("a", 0), fileEntry("b", 1)] });
+  await saidMessage(victim, "want");
+  await victim.there.send({ type: "hash", file: 0, hash: await hashOf(new Uint8Array(0)) });
+  await victim.timers.pass(0);
+  victim.there.cut();
+  await failed(victim, "lost");
+  assert.deepEqual(victim.sink.acts, ["accept", "chunkHashes 0", "finishFile 0", "flush"]);
+  assert.deepEqual(victim.sink.complaints, []);
+});
+
+Deno.test("receiveSession() hears a stop while it puts the last files into their places", async () => {
+  const victim = victimReceiver();
+  victim.sink.before = (act): Promise<void> =>
+    act === "finish" ? victim.timers.pause(10_000) : Promise.resolve();
+  await victim.there.send({ type: "offer", kind: "files", entries: 1, totalBytes: 0 });
+  await victim.there.send({ type: "entries", entries: [fileEntry("a", 0)] });
+  await saidMessage(victim, "want");
+  await victim.there.send({ type: "hash", file: 0, hash: await hashOf(new Uint8Array(0)) });
+  await victim.timers.pass(0);
+  await victim.there.send({ type: "stop", reason: "storage", text: "" });
+  await victim.timers.settle([victim.outcome], 20_000);
+  assert.equal(victim.there.waiting, 0, "done was said");
+  await failed(victim, "storage", "there");
+});
+
 Deno.test("sendSession() ends when the link breaks while the source hangs", async () => {
   const victim = victimSender(new MemorySource(TREE));
   victim.source.before = (): Promise<void> => new Promise(() => {});
@@ -266,8 +321,10 @@ Deno.test("a session ends though the other side neither reads its stop nor close
   await victim.there.send({ type: "offer", kind: "files", entries: 2, totalBytes: 2 });
   await victim.timers.pass(0);
   const beganMs = victim.timers.monotonicMs();
-  assert.ok(await ended(victim) instanceof TransferError);
+  await victim.timers.settle([victim.outcome], 10_000);
   assert.equal(victim.timers.monotonicMs() - beganMs, 3_000);
+  assert.equal(victim.there.waiting, 2, "nothing may come behind stop and the end");
+  assert.ok(await ended(victim) instanceof TransferError);
 });
 
 Deno.test("a session hears the other side out after its stop, so that the stop is not lost with the connection", async () => {
@@ -280,6 +337,23 @@ Deno.test("a session hears the other side out after its stop, so that the stop i
   await victim.there.end();
   await failed(victim, "limit");
   assert.equal(victim.timers.monotonicMs(), 0);
+});
+
+Deno.test("a session gives its stop time to arrive when it cannot read any more what comes", async () => {
+  const timers = new RelayClock(), [here, there] = MemoryChannel.pair(timers);
+  here.receive = (): Promise<never> => Promise.reject(new TransferError("tampered", "x"));
+  const outcome = outcomeOf(
+    sendSession(here, { source: new MemorySource(TREE), compression: NO_COMPRESSION, timers }),
+  );
+  await timers.pass(999);
+  assert.equal(there.isClosed, false);
+  await timers.pass(1);
+  assert.ok(there.isClosed);
+  const error = await outcome;
+  assert.ok(error instanceof TransferError && error.code === "tampered" && error.side === "here");
+  const stop = await stopSaid({ there });
+  assert.deepEqual(stop, { type: "stop", reason: "tampered", text: "something was changed on the way" });
+  assert.equal(timers.pending, 0);
 });
 
 Deno.test("a session gives errors of other layers the names of a transfer", async () => {

@@ -79,7 +79,7 @@ export function victimSender(
 }
 
 /** The next thing that the victim says which is no heartbeat. */
-export async function said(victim: Victim): Promise<HeardRecord | null> {
+export async function said(victim: Pick<Victim, "there">): Promise<HeardRecord | null> {
   for (;;) {
     const record = await victim.there.receive();
     if (record?.message.type !== "heartbeat") return record;
@@ -121,7 +121,9 @@ export async function failed(
 }
 
 /** What the victim said last, and the `stop` that it must be. */
-export async function stopSaid(victim: Victim): Promise<Extract<TransferMessage, { type: "stop" }>> {
+export async function stopSaid(
+  victim: Pick<Victim, "there">,
+): Promise<Extract<TransferMessage, { type: "stop" }>> {
   for (;;) {
     const record = await said(victim);
     assert.notEqual(record, null, "no stop was said");

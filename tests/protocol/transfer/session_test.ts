@@ -16,6 +16,7 @@ import {
   outcomeOf,
   play,
   saidMessage,
+  type Victim,
   victimReceiver,
   victimSender,
 } from "./session_stage.ts";
@@ -293,6 +294,46 @@ Deno.test("a session that is aborted once all is done has ended well", async () 
   await saidMessage(victim, "hash");
   await victim.there.send({ type: "done" });
   await victim.timers.pass(1_000);
+  victim.abort.abort();
+  assert.equal(await ended(victim), "done");
+});
+
+/** A receiver that has said `done` about an empty file, and the test's end of its channel. */
+async function doneReceiver(here: MemoryChannel, there: MemoryChannel, timers: RelayClock): Promise<Victim> {
+  const events: SessionEvent[] = [], abort = new AbortController();
+  const outcome = outcomeOf(receiveSession(here, {
+    sink: new MemorySink(),
+    compression: NO_COMPRESSION,
+    limits: DEFAULT_LIMITS,
+    timers,
+    onEvent: (event) => events.push(event),
+    signal: abort.signal,
+  }));
+  const victim = { timers, there, events, outcome, abort };
+  await there.send({ type: "offer", kind: "files", entries: 1, totalBytes: 0 });
+  await there.send({ type: "entries", entries: [fileEntry("a", 0)] });
+  await saidMessage(victim, "want");
+  await there.send({ type: "hash", file: 0, hash: await hashOf(new Uint8Array(0)) });
+  await saidMessage(victim, "done");
+  return victim;
+}
+
+Deno.test("receiveSession() ends its records once it has heard that the sender knows", async () => {
+  const timers = new RelayClock(), [here, there] = MemoryChannel.pair(timers);
+  const victim = await doneReceiver(here, there, timers);
+  await timers.pass(5_000);
+  assert.equal(there.waiting, 0);
+  await there.end();
+  assert.equal(await there.receive(), null);
+  assert.equal(await ended(victim), "done");
+});
+
+Deno.test("receiveSession() has ended well when it is aborted while it ends its records", async () => {
+  const timers = new RelayClock(), [here, there] = MemoryChannel.pair(timers);
+  here.end = (): Promise<void> => timers.pause(2_000);
+  const victim = await doneReceiver(here, there, timers);
+  await there.end();
+  await timers.pass(1_000);
   victim.abort.abort();
   assert.equal(await ended(victim), "done");
 });
