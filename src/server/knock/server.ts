@@ -7,6 +7,8 @@ import type { Clock } from "../../system/clock.ts";
 import { Failure } from "../../system/failure.ts";
 import { acquireLock } from "../../system/lock.ts";
 import type { Log } from "../../system/log.ts";
+import { isDoneWithin } from "../done_within.ts";
+import { StatusWriter } from "../status_writer.ts";
 import { SERVER_USER } from "./config.ts";
 import type { ServerConfig } from "./config.ts";
 import { seedFirstFloors } from "./first_floors.ts";
@@ -18,8 +20,7 @@ import type { JudgePolicy } from "./judge.ts";
 import { bindSocket, Listener } from "./listener.ts";
 import { reload } from "./reload.ts";
 import { readPolicy, warnOfFloorsAhead, warnOfRoot } from "./startup.ts";
-import type { ReloadStatus, StatusSnapshot } from "./status.ts";
-import { StatusWriter } from "./status_writer.ts";
+import { type ReloadStatus, renderStatus, type StatusSnapshot } from "./status.ts";
 
 export interface ServerParts {
   readonly log: Log;
@@ -94,7 +95,7 @@ export class KnockServer {
     });
     this.#status = statusPath === null
       ? null
-      : new StatusWriter(statusPath, () => this.snapshot(), log, clock);
+      : new StatusWriter(statusPath, () => renderStatus(statusPath, this.snapshot()), log, clock);
     this.#startedAtMs = clock.wallMs();
     this.#address = boundAddress(socket);
     this.#receiving = this.#listener.run();
@@ -252,15 +253,4 @@ function boundAddress(socket: Deno.DatagramConn): string {
   if (!("hostname" in addr)) throw new Failure("cannot tell where the UDP socket is bound");
   const bracketed = addr.hostname.includes(":") ? `[${addr.hostname}]` : addr.hostname;
   return `${bracketed}:${addr.port}`;
-}
-
-/** Waits for the work, but no longer than the limit; whether it was done. */
-async function isDoneWithin(work: Promise<void>, limitMs: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), limitMs);
-  try {
-    return await Promise.race([work.then(() => true), promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

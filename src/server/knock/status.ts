@@ -2,6 +2,7 @@
  * The status file: what the server counted, for `postern client doctor` and for a Prometheus textfile collector. It
  * opens no port. A path that ends in `.json` gets JSON, any other the Prometheus text format (version 0.0.4).
  */
+import { metricFamily, type Sample } from "../prometheus.ts";
 import type { RefusalCounts } from "./refusal.ts";
 
 /** How the last reload went; null before the first. */
@@ -82,11 +83,6 @@ function renderJson(status: StatusSnapshot): string {
   return JSON.stringify(document, null, 2) + "\n";
 }
 
-interface Sample {
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
 function renderPrometheus(status: StatusSnapshot): string {
   const reload = status.lastReload;
   const ages = [...status.floorAgeSeconds].filter((entry): entry is [string, number] => entry[1] !== null);
@@ -154,26 +150,12 @@ function seconds(ms: number): number {
   return ms / MS_PER_SECOND;
 }
 
-/** One family with its HELP and TYPE lines; nothing at all without a sample. */
+/** One family of this server. */
 function metric(
   name: string,
   type: "counter" | "gauge",
   help: string,
   values: number | readonly Sample[],
 ): string {
-  const samples: readonly Sample[] = typeof values === "number" ? [{ value: values }] : values;
-  if (samples.length === 0) return "";
-  const full = `postern_knock_${name}`;
-  const lines = samples.map(({ labels, value }) => `${full}${renderLabels(labels ?? {})} ${value}`);
-  return [`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`, ...lines, ""].join("\n");
-}
-
-function renderLabels(labels: Readonly<Record<string, string>>): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-}
-
-/** The format's own three escapes; everything else stands as UTF-8. A lone surrogate has no UTF-8. */
-function escapeLabel(value: string): string {
-  return value.toWellFormed().replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return metricFamily(`postern_knock_${name}`, type, help, values);
 }

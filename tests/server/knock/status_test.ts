@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { noRefusals, REFUSAL_REASONS } from "../../../src/server/knock/refusal.ts";
 import { renderStatus } from "../../../src/server/knock/status.ts";
 import type { StatusSnapshot } from "../../../src/server/knock/status.ts";
-import { StatusWriter } from "../../../src/server/knock/status_writer.ts";
-import { Log } from "../../../src/system/log.ts";
-import { FakeClock } from "./knocks.ts";
+import { parsePrometheus } from "../prometheus_text.ts";
 
 const NOW_MS = Date.UTC(2027, 0, 1);
 
@@ -29,56 +27,6 @@ const snapshot: StatusSnapshot = {
   lastReload: { atMs: NOW_MS - 1000, error: 'found "x",\naccepted \\y' },
   restartNeeded: ["address"],
 };
-
-interface Family {
-  type: string;
-  help: string;
-  samples: { labels: Map<string, string>; value: number }[];
-}
-
-/**
- * Reads the text format 0.0.4 as strictly as Prometheus does: HELP and TYPE before the samples of a family, each
- * family in one piece and once, names, escapes and numbers of the right form, a newline at the very end.
- */
-function parsePrometheus(text: string): Map<string, Family> {
-  assert.ok(text.endsWith("\n"));
-  const families = new Map<string, Family>();
-  let current: string | null = null;
-  let help = "";
-  for (const line of text.slice(0, -1).split("\n")) {
-    const helpLine = /^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) ((?:[^\\\n]|\\\\|\\n)+)$/.exec(line);
-    const typeLine = /^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge)$/.exec(line);
-    const sample = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/.exec(line);
-    if (helpLine !== null) {
-      assert.ok(!families.has(helpLine[1] ?? ""), `a second HELP: ${line}`);
-      current = helpLine[1] ?? "";
-      help = helpLine[2] ?? "";
-    } else if (typeLine !== null) {
-      assert.equal(typeLine[1], current, `TYPE without its HELP: ${line}`);
-      families.set(typeLine[1] ?? "", { type: typeLine[2] ?? "", help, samples: [] });
-    } else if (sample !== null) {
-      assert.equal(sample[1], current, `a sample outside its family: ${line}`);
-      const labels = parseLabels(sample[2] ?? "");
-      const family = families.get(sample[1] ?? "");
-      assert.ok(family !== undefined, `a sample without TYPE: ${line}`);
-      family.samples.push({ labels, value: Number(sample[3]) });
-    } else assert.fail(`not a line of the format: ${JSON.stringify(line)}`);
-  }
-  return families;
-}
-
-function parseLabels(text: string): Map<string, string> {
-  const labels = new Map<string, string>();
-  let rest = text;
-  while (rest !== "") {
-    const pair = /^([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,(?=.)|$)/.exec(rest);
-    assert.ok(pair !== null, `not labels: ${rest}`);
-    const value = (pair[2] ?? "").replace(/\\(.)/g, (_, escaped) => escaped === "n" ? "\n" : escaped);
-    labels.set(pair[1] ?? "", value);
-    rest = rest.slice(pair[0].length);
-  }
-  return labels;
-}
 
 Deno.test("renderStatus() gives strict Prometheus text with everything in it", () => {
   const families = parsePrometheus(renderStatus("/x/knock.prom", snapshot));
@@ -135,41 +83,4 @@ Deno.test("renderStatus() gives JSON for a path that ends in .json", () => {
     error: 'found "x",\naccepted \\y',
   });
   assert.deepEqual(document.restart_needed, ["address"]);
-});
-
-Deno.test("write() replaces the file in one step, readable for collectors, and leaves nothing beside it", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "postern-status-" });
-  const path = `${folder}/status.json`;
-  let received = 1;
-  const writer = new StatusWriter(
-    path,
-    () => ({ ...snapshot, received }),
-    new Log({ role: "server", format: "text", write: () => {} }),
-    new FakeClock(),
-  );
-  await writer.write();
-  assert.equal(JSON.parse(await Deno.readTextFile(path)).received, 1);
-  assert.equal(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o644);
-  received = 2;
-  const earlier = writer.write();
-  received = 3;
-  await writer.writeLast();
-  await earlier;
-  assert.equal(JSON.parse(await Deno.readTextFile(path)).received, 3);
-  assert.deepEqual([...Deno.readDirSync(folder)].map((entry) => entry.name), ["status.json"]);
-  await Deno.remove(folder, { recursive: true });
-});
-
-Deno.test("write() logs a failure once a minute and never throws", async () => {
-  const lines: string[] = [];
-  const log = new Log({ role: "server", format: "text", write: (line) => lines.push(line) });
-  const clock = new FakeClock();
-  const writer = new StatusWriter("/nowhere/at/all/status.json", () => snapshot, log, clock);
-  for (let n = 0; n < 60; n++) {
-    await writer.write();
-    clock.advance(1000);
-  }
-  await writer.write();
-  assert.equal(lines.length, 2);
-  assert.match(lines[0] ?? "", /ERROR server: status file not written path=\/nowhere\/at\/all\/status\.json/);
 });

@@ -1,27 +1,26 @@
-/** Writes the status file once a second and when the server stops. */
-import { replaceFile } from "../../system/durable_file.ts";
-import type { Clock } from "../../system/clock.ts";
-import { describeError } from "../../system/failure.ts";
-import { LogThrottle } from "../../system/log.ts";
-import type { Log } from "../../system/log.ts";
-import { renderStatus } from "./status.ts";
-import type { StatusSnapshot } from "./status.ts";
+/** Writes a status file again and again: once a second, say, and when a server stops. */
+import { replaceFile } from "../system/durable_file.ts";
+import type { Clock } from "../system/clock.ts";
+import { describeError } from "../system/failure.ts";
+import { LogThrottle } from "../system/log.ts";
+import type { Log } from "../system/log.ts";
 
-/** Collectors and doctors run as other users; the file holds counts and the names of keys. */
+/** Collectors and doctors run as other users; what it holds is counts, and perhaps the names of keys. */
 const STATUS_MODE = 0o644;
 const FAILURE_LOG = { perKey: { burst: 1, perMs: 60_000 }, maxKeys: 1 };
 
 export class StatusWriter {
   readonly #path: string;
-  readonly #snapshot: () => StatusSnapshot;
+  readonly #render: () => string;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #throttle = new LogThrottle(FAILURE_LOG);
   #writing: Promise<void> | null = null;
 
-  constructor(path: string, snapshot: () => StatusSnapshot, log: Log, clock: Clock) {
+  /** @param render the whole text of the file, as of now */
+  constructor(path: string, render: () => string, log: Log, clock: Clock) {
     this.#path = path;
-    this.#snapshot = snapshot;
+    this.#render = render;
     this.#log = log;
     this.#clock = clock;
   }
@@ -43,8 +42,10 @@ export class StatusWriter {
 
   async #write(): Promise<void> {
     try {
-      const text = renderStatus(this.#path, this.#snapshot());
-      await replaceFile(this.#path, new TextEncoder().encode(text), { mode: STATUS_MODE, soleWriter: true });
+      await replaceFile(this.#path, new TextEncoder().encode(this.#render()), {
+        mode: STATUS_MODE,
+        soleWriter: true,
+      });
     } catch (error) {
       const { log, suppressed } = this.#throttle.take("status", this.#clock.monotonicMs());
       if (log) {

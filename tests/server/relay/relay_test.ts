@@ -1,0 +1,430 @@
+/** The relay with real sockets. Its limits of time are moved by a clock of the test's own. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { EARLY_BYTES } from "../../../src/server/relay/caller.ts";
+import { bindListener } from "../../../src/server/relay/listener.ts";
+import { parseListenAddress } from "../../../src/server/knock/listen_address.ts";
+import { describeError, Failure } from "../../../src/system/failure.ts";
+import { ipv6Obstacle, unless } from "../../e2e/machine.ts";
+import { until } from "../../e2e/until.ts";
+import { identifierOf, pattern, Peer } from "./peer.ts";
+import { RunningRelay } from "./running_relay.ts";
+
+Deno.test("a relay pipes both ways what comes after the identifiers, and nothing else", async () => {
+  await using relay = await RunningRelay.start();
+  const [one, other] = await relay.pair("a");
+  using _one = one, _other = other;
+  await one.say("ping");
+  await other.hears("ping");
+  await other.say("pong");
+  await one.hears("pong");
+  await one.finish();
+  await other.finish();
+  assert.equal(await one.end(), "end");
+  assert.equal(await other.end(), "end");
+  await relay.stapled(0);
+  assert.equal(relay.relay.snapshot().counts.bytes, 8);
+});
+
+Deno.test("a relay says no byte of its own to who arrives, who is parked, and who is sent away", async () => {
+  await using relay = await RunningRelay.start({
+    parked: { max: 1, timeMs: 300_000 },
+    arriving: { timeMs: 10_000 },
+  });
+  using parked = await relay.park("a");
+  using refused = await Peer.come(relay.address, "b");
+  await refused.end();
+  using silent = await Peer.connect(relay.address);
+  await relay.arriving(1);
+  relay.clock.pass(10_000);
+  await silent.end();
+  relay.clock.pass(290_000);
+  await parked.end();
+});
+
+Deno.test("a relay delivers in order what was said before there was anybody to hear it", async () => {
+  await using relay = await RunningRelay.start();
+  using parked = await relay.park("a", "in one breath;");
+  await parked.say(" a little later;");
+  using arrived = await Peer.come(relay.address, "a", "and an answer");
+  await arrived.hears("in one breath; a little later;");
+  await parked.hears("and an answer");
+  await parked.say("now");
+  await arrived.hears("now");
+});
+
+Deno.test("a relay keeps what is said too early for its buffer in order, too, and holds the rest back", async () => {
+  await using relay = await RunningRelay.start();
+  using parked = await relay.park("a");
+  const said = pattern(64 * EARLY_BYTES);
+  const saying = parked.say(said);
+  using arrived = await Peer.come(relay.address, "a");
+  assert.deepEqual(await arrived.hear(said.length), said);
+  await saying;
+});
+
+Deno.test("a relay takes an identifier that comes in pieces, with what follows in the same piece", async () => {
+  await using relay = await RunningRelay.start();
+  using waiting = await relay.park("a");
+  using dripping = await Peer.connect(relay.address);
+  dripping.connection.setNoDelay(true);
+  const identifier = identifierOf("a");
+  for (const byte of identifier.subarray(0, -1)) await dripping.say(new Uint8Array([byte]));
+  await relay.arriving(1);
+  await dripping.say(new Uint8Array([identifier.at(-1) ?? 0, ...new TextEncoder().encode("hello")]));
+  await waiting.hears("hello");
+});
+
+Deno.test("a relay unparks whoever hangs up, also after early bytes, and staples nobody to a ghost", async () => {
+  await using relay = await RunningRelay.start();
+  for (const early of ["", "something"]) {
+    const ghost = await relay.park("a", early);
+    ghost.close();
+    await relay.parked(0);
+  }
+  using parked = await relay.park("a");
+  using arrived = await Peer.come(relay.address, "a");
+  await parked.say("only me");
+  await arrived.hears("only me");
+});
+
+Deno.test("a relay unparks at once whoever says no more; an answer could never be told from the past", async () => {
+  await using relay = await RunningRelay.start();
+  using parked = await relay.park("a");
+  await parked.finish();
+  assert.equal(await parked.end(), "end");
+  await relay.parked(0);
+});
+
+Deno.test("a relay parks a third with the identifier of a pair, and the pair goes on undisturbed", async () => {
+  await using relay = await RunningRelay.start();
+  const [one, other] = await relay.pair("a");
+  using _one = one, _other = other;
+  using third = await relay.park("a", "let me in");
+  await one.say("still us");
+  await other.hears("still us");
+  using fourth = await Peer.come(relay.address, "a");
+  await fourth.hears("let me in");
+  await fourth.say("come");
+  await third.hears("come");
+  await other.say("still us");
+  await one.hears("still us");
+});
+
+for (const [who, first] of [["parked", 0], ["arrived", 1]] as const) {
+  Deno.test(`a relay passes on the end of what was ${who} alone, while the other side talks on`, async () => {
+    await using relay = await RunningRelay.start();
+    const pair = await relay.pair("a");
+    using ending = pair[first], going = pair[1 - first as 0 | 1];
+    await ending.say("last words");
+    await ending.finish();
+    await going.hears("last words");
+    assert.equal(await going.end(), "end");
+    for (let n = 0; n < 3; n++) {
+      await going.say("more");
+      await ending.hears("more");
+    }
+    await relay.stapled(1);
+    await going.finish();
+    assert.equal(await ending.end(), "end");
+    await relay.stapled(0);
+  });
+}
+
+Deno.test("a relay ends the one side when the other one is lost, with all that had come for it", async () => {
+  await using relay = await RunningRelay.start();
+  const [lost, left] = await relay.pair("a");
+  using _left = left;
+  const said = pattern(100_000);
+  await lost.say(said);
+  // Something unread makes the close a reset.
+  await left.say("unread");
+  await relay.stapled(1);
+  await until("it is there", () => relay.relay.snapshot().counts.bytes >= said.length + 6);
+  lost.close();
+  assert.deepEqual(await left.hear(said.length), said);
+  assert.equal(await left.end(), "end");
+  left.close();
+  await relay.stapled(0);
+});
+
+Deno.test("a relay delivers last words to a side that still talks to somebody who has gone", async () => {
+  await using relay = await RunningRelay.start();
+  const [gone, talking] = await relay.pair("a");
+  using _talking = talking;
+  await gone.say("done");
+  gone.close();
+  // Each of these comes to a closed connection, which answers with a reset; none may cost the last words.
+  const heartbeats = (async (): Promise<void> => {
+    for (let n = 0; n < 20; n++) await talking.say("heartbeat");
+  })().catch(() => {});
+  await heartbeats;
+  await talking.hears("done");
+  assert.equal(await talking.end(), "end");
+  talking.close();
+  await relay.stapled(0);
+});
+
+Deno.test("a relay ends a staple in which no byte moves, and none in which one does", async () => {
+  await using relay = await RunningRelay.start({ staples: { timeMs: 300_000 } });
+  const [one, other] = await relay.pair("idle");
+  const [left, right] = await relay.pair("alive");
+  using _one = one, _other = other, _left = left, _right = right;
+  relay.clock.pass(200_000);
+  await left.say("!");
+  await right.hears("!");
+  await until("the byte is noticed", () => relay.relay.snapshot().counts.bytes === 1);
+  await nextTicks();
+  relay.clock.pass(100_000);
+  await one.end();
+  await other.end();
+  await relay.stapled(1);
+  await right.say("?");
+  await left.hears("?");
+});
+
+/** Longer than two of the relay's own looks at the clock. */
+async function nextTicks(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 30));
+}
+
+Deno.test("a relay sends away who drips its identifier for too long", async () => {
+  await using relay = await RunningRelay.start({ arriving: { timeMs: 10_000 } });
+  using dripping = await Peer.connect(relay.address);
+  await relay.arriving(1);
+  for (let second = 0; second < 9; second++) {
+    await dripping.say("x");
+    relay.clock.pass(1000);
+  }
+  await nextTicks();
+  await relay.arriving(1);
+  relay.clock.pass(1000);
+  await dripping.end();
+  await relay.arriving(0);
+  assert.deepEqual(relay.relay.snapshot().counts.timedOut, { arriving: 1, parked: 0, idle: 0 });
+});
+
+Deno.test("a relay that is full closes at once, logs the address and no identifier, and makes room again", async () => {
+  await using relay = await RunningRelay.start({ parked: { max: 2 } });
+  using first = await relay.park("secret-1");
+  using second = await relay.park("secret-2");
+  for (let n = 0; n < 20; n++) {
+    using refused = await Peer.come(relay.address, "secret-3");
+    await refused.end();
+  }
+  const refusals = relay.lines.filter((line) => line.includes("connection refused"));
+  assert.equal(refusals.length, 5);
+  assert.match(
+    refusals[0] ?? "",
+    / WARN relay: connection refused reason=parked_full peer=127\.0\.0\.1 suppressed=0$/m,
+  );
+  assert.equal(relay.relay.snapshot().counts.refused.parked_full, 20);
+  const written = relay.lines.join("");
+  for (const identifier of ["secret-1", "secret-3"]) {
+    assert(!written.includes(identifier));
+    assert(!written.includes(identifierOf(identifier).toHex().slice(0, 16)));
+  }
+  first.close();
+  await relay.parked(1);
+  using third = await relay.park("secret-3");
+  using partner = await Peer.come(relay.address, "secret-2", "hello");
+  await second.hears("hello");
+  void third, partner;
+});
+
+Deno.test({
+  ...unless(ipv6Obstacle(), "a relay sees an IPv4 client of an IPv6 socket as IPv4, with a share of its own"),
+  async fn(): Promise<void> {
+    await using relay = await RunningRelay.start({ bind: "[::]:0", parked: { max: 10, maxPerNetwork: 1 } });
+    const port = /:([0-9]+)$/.exec(relay.address)?.[1];
+    using _four = await Peer.come(`127.0.0.1:${port}`, "a");
+    await relay.parked(1);
+    using _six = await Peer.come(`[::1]:${port}`, "b");
+    await relay.parked(2);
+    using four = await Peer.come(`127.0.0.1:${port}`, "c");
+    await four.end();
+    using six = await Peer.come(`[::1]:${port}`, "c");
+    await six.end();
+    const peers = relay.lines.flatMap((line) => /reason=parked_share peer=(\S+)/.exec(line)?.[1] ?? []);
+    assert.deepEqual(peers, ["127.0.0.1", "::1"]);
+  },
+});
+
+Deno.test("a relay bounds who has not said an identifier, of one address too, and serves the others", async () => {
+  await using relay = await RunningRelay.start({ arriving: { max: 3 } });
+  using parked = await relay.park("a");
+  const silent = [];
+  for (let n = 0; n < 3; n++) silent.push(await Peer.connect(relay.address));
+  await relay.arriving(3);
+  using refused = await Peer.connect(relay.address);
+  await refused.end();
+  assert.equal(relay.relay.snapshot().counts.refused.arriving_full, 1);
+  silent.pop()?.close();
+  await relay.arriving(2);
+  using arrived = await Peer.come(relay.address, "a", "through");
+  await parked.hears("through");
+  void arrived;
+  for (const each of silent) each.close();
+});
+
+Deno.test("a relay takes garbage for what it is: bytes that nobody else comes with", async () => {
+  await using relay = await RunningRelay.start();
+  const peers: Peer[] = [];
+  for (let n = 0; n < 40; n++) {
+    const peer = await Peer.connect(relay.address);
+    await peer.say(crypto.getRandomValues(new Uint8Array(33 + 100 * n)));
+    peers.push(peer);
+  }
+  using http = await Peer.connect(relay.address);
+  await http.say("GET / HTTP/1.1\r\nHost: relay.example\r\n\r\n");
+  await relay.parked(41);
+  const [one, other] = await relay.pair("a");
+  using _one = one, _other = other;
+  await one.say("fine");
+  await other.hears("fine");
+  for (const peer of peers) peer.close();
+  http.close();
+  await relay.parked(0);
+});
+
+Deno.test("a relay survives a flood of connections that are closed at once, and forgets them all", async () => {
+  await using relay = await RunningRelay.start();
+  const [one, other] = await relay.pair("a");
+  using _one = one, _other = other;
+  for (let round = 0; round < 20; round++) {
+    const flood = await Promise.all(Array.from({ length: 50 }, () => Peer.connect(relay.address)));
+    for (const peer of flood) peer.close();
+  }
+  await one.say("still here");
+  await other.hears("still here");
+  await relay.arriving(0);
+  assert.deepEqual([relay.relay.snapshot().parked, relay.relay.snapshot().staples], [0, 1]);
+});
+
+Deno.test("a relay of 32 bytes takes 32, and pipes the rest", async () => {
+  await using relay = await RunningRelay.start({ identifierBytes: 32 });
+  using one = await Peer.connect(relay.address);
+  await one.say(new Uint8Array([...identifierOf("a", 32), 1, 2, 3]));
+  await relay.parked(1);
+  using other = await Peer.connect(relay.address);
+  await other.say(new Uint8Array([...identifierOf("a", 32), 4]));
+  assert.deepEqual(await other.hear(3), new Uint8Array([1, 2, 3]));
+  assert.deepEqual(await one.hear(1), new Uint8Array([4]));
+});
+
+Deno.test("a relay with a rate lets no staple be faster, and makes none slower than another", async () => {
+  const bytesPerSecond = 200_000;
+  await using relay = await RunningRelay.start({ bytesPerSecond });
+  const pairs = [await relay.pair("a"), await relay.pair("b")];
+  const said = pattern(150_000);
+  const startMs = performance.now();
+  const secondsOf = await Promise.all(pairs.map(async ([one, other]) => {
+    using _one = one, _other = other;
+    const saying = one.say(said);
+    assert.deepEqual(await other.hear(said.length), said);
+    await saying;
+    return (performance.now() - startMs) / 1000;
+  }));
+  for (const seconds of secondsOf) {
+    // A quarter of a second's bytes go at once.
+    assert(seconds >= 0.95 * (said.length / bytesPerSecond - 0.25), `${seconds} s`);
+    assert(seconds < 5, `${seconds} s`);
+  }
+});
+
+Deno.test("stop() hangs up on everybody and lets go of the port", async () => {
+  const relay = await RunningRelay.start();
+  using arriving = await Peer.connect(relay.address);
+  await relay.arriving(1);
+  using parked = await relay.park("a");
+  const [one, other] = await relay.pair("b");
+  using _one = one, _other = other;
+  await relay.relay.stop();
+  for (const peer of [arriving, parked, one, other]) await peer.end();
+  bindListener(parseListenAddress(relay.address) ?? assert.fail()).close();
+});
+
+Deno.test("bindListener() names an address that is taken or is not there, and what to do", () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const refusalOf = (bind: string): Failure => {
+    try {
+      bindListener(parseListenAddress(bind) ?? assert.fail()).close();
+    } catch (error) {
+      if (error instanceof Failure) return error;
+      throw error;
+    }
+    assert.fail(`${bind} was bound`);
+  };
+  const inUse = refusalOf(`127.0.0.1:${taken.addr.port}`);
+  assert.match(describeError(inUse), /^cannot listen on TCP 127\.0\.0\.1:\d+: Address already in use/);
+  assert.equal(
+    inUse.hint,
+    `another program has the port; see which one with: ss -tlpn 'sport = :${taken.addr.port}'`,
+  );
+  assert.match(
+    refusalOf("192.0.2.1:8080").hint ?? "",
+    /192\.0\.2\.1 is no address of this machine: --bind \[::\]:8080/,
+  );
+});
+
+/** What one side says, in pieces. */
+const speech = fc.array(fc.nat({ max: 60_000 }), { maxLength: 12 });
+
+/** One side of a conversation: an identifier in two pieces, then numbers that count on, and how far. */
+class Speaker {
+  #next: number;
+  readonly #start: number;
+
+  constructor(start: number) {
+    this.#start = start;
+    this.#next = start;
+  }
+
+  async say(peer: Peer, pieces: readonly number[]): Promise<void> {
+    for (const words of pieces) {
+      const at = this.#next;
+      this.#next += words;
+      await peer.say(pattern(words * WORD_BYTES, at));
+    }
+  }
+
+  get said(): Uint8Array {
+    return pattern((this.#next - this.#start) * WORD_BYTES, this.#start);
+  }
+}
+
+const WORD_BYTES = 4;
+
+Deno.test("a relay delivers any interleaving of writes, on both sides, identical", async () => {
+  await using relay = await RunningRelay.start();
+  let run = 0;
+  const property = fc.asyncProperty(
+    speech,
+    speech,
+    speech,
+    fc.integer({ min: 1, max: 32 }),
+    async (early, later, answer, splitBytes) => {
+      const identifier = identifierOf(`run ${run++}`);
+      using parked = await Peer.connect(relay.address);
+      await parked.say(identifier);
+      const one = new Speaker(1), other = new Speaker(1_000_000);
+      // What does not fit into the relay's buffer waits for the other side.
+      const speaking = one.say(parked, early);
+      await relay.parked(1);
+      using arrived = await Peer.connect(relay.address);
+      await arrived.say(identifier.subarray(0, splitBytes));
+      await arrived.say(identifier.subarray(splitBytes));
+      const [heard, answered] = await Promise.all([
+        arrived.hearAll(),
+        parked.hearAll(),
+        speaking.then(() => one.say(parked, later)).then(() => relay.stapled(1)).then(() => parked.finish()),
+        other.say(arrived, answer).then(() => arrived.finish()),
+      ]);
+      assert.deepEqual(heard, one.said);
+      assert.deepEqual(answered, other.said);
+      await relay.stapled(0);
+    },
+  );
+  const seed = Deno.env.get("POSTERN_SEED");
+  await fc.assert(property, { numRuns: 40, ...(seed === undefined ? {} : { seed: Number(seed) }) });
+});
