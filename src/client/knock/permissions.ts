@@ -1,5 +1,7 @@
 /** What the client's commands need; for `send` and `connect` the network alone, and the rest makes them better. */
+import { withoutCoveredGrants } from "../../system/covered_grants.ts";
 import type { GrantKind, PermissionGrant } from "../../system/permissions.ts";
+import { anyTransferPermissions } from "../transfer/permissions.ts";
 import { CONFIG_FOLDER_VARIABLES } from "./config_folder.ts";
 import { isKeyText } from "./key_source.ts";
 
@@ -36,14 +38,15 @@ export function reseedPermissions(scope: ClientScope): PermissionGrant[] {
 
 /** For a program whose command line and environment nobody knows yet: the files can be any. */
 export function anyClientPermissions(): PermissionGrant[] {
-  const from = "--key-file, the environment";
-  const why = "key files and the config folder, whose names are known only when it runs";
-  return [
+  const from = "--key-file, PATH, --output-dir, the environment";
+  const why = "key files, the config folder, what is shared and received, known only when it runs";
+  return withoutCoveredGrants([
     allow("net", true, "always", "resolve the address, send the packet, connect"),
     { ...allow("read", true, from, why), optional: true },
     { ...allow("write", true, from, why), optional: true },
     ...variablePermissions(),
-  ];
+    ...anyTransferPermissions(),
+  ]);
 }
 
 /** All the variables by which the config folder may be found. */

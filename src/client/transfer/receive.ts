@@ -1,0 +1,206 @@
+/**
+ * Receiving: the library's face of the receiver.
+ *
+ *   a code -> what is remembered of it (ReceiverMemory) -> by the code, or by the secret of an earlier run with it
+ *          -> runReceive into a FileSink
+ */
+import { parseCode, type TransferCode } from "../../protocol/transfer/code.ts";
+import { TransferError, type TransferErrorCode } from "../../protocol/transfer/errors.ts";
+import { DEFAULT_LIMITS } from "../../protocol/transfer/limits.ts";
+import type { Offer } from "../../protocol/transfer/offer.ts";
+import type { Rendezvous } from "../../protocol/transfer/pairing.ts";
+import { runReceive } from "../../protocol/transfer/receive_run.ts";
+import { absolutePath, joinPath, nameOf } from "../../system/path.ts";
+import { ZstdCompression } from "./compression.ts";
+import { FileSink } from "./file_sink.ts";
+import { type FoundPairing, ReceiverMemory } from "./receiver_memory.ts";
+import {
+  stateFolderOf,
+  type TransferOptions,
+  type TransferParts,
+  transferParts,
+} from "./transfer_options.ts";
+import { prepareTarget } from "./working_folder.ts";
+
+/** Options of {@link receive}. */
+export interface ReceiveOptions extends TransferOptions {
+  /** Folder that files are put into; made if it is missing. */
+  readonly folder: string;
+  /** Whether files that are there already are replaced. @default false */
+  readonly overwrite?: boolean | undefined;
+  /** Whether names that begin with a dot are taken. @default false */
+  readonly hidden?: boolean | undefined;
+  /** Most files and folders that are taken. @default 100_000 */
+  readonly maxEntries?: number | undefined;
+  /** Most bytes that are taken. @default 16 TiB */
+  readonly maxTotalBytes?: number | undefined;
+  /**
+   * Asked before anything is written, once the names, the sizes and the room were found to be right; not again where an
+   * interrupted transfer goes on. Without it everything is taken.
+   */
+  readonly confirm?: ((offer: Offer) => Promise<boolean>) | undefined;
+}
+
+/** What was received. */
+export type ReceiveResult =
+  | { readonly kind: "text"; readonly text: string }
+  /** Where the files and folders at the top of the offer are now, in its order. */
+  | { readonly kind: "files"; readonly paths: readonly string[] };
+
+/**
+ * Receives until everything is verified and in its place. A code is good for one try: if that was interrupted, by a lost
+ * link or the end of the program, the same call goes on, and what has come is not sent again.
+ *
+ * Needs what `connect` needs and reading and writing of the folder. It is used, if permitted: the state folder, to go on
+ * also where nothing had come yet, and `--allow-sys=statfs`, to see beforehand whether there is room.
+ *
+ * @param code as a person typed it
+ * @throws {TransferError} why it failed; what has come is kept in the folder, in one whose name begins with `.postern-`
+ * @throws {Failure} if what is remembered of the code cannot be read
+ * @throws the reason of `signal`
+ */
+export async function receive(code: string, options: ReceiveOptions): Promise<ReceiveResult> {
+  const parsed = parseCode(code);
+  return await new Receive(parsed, options).run();
+}
+
+/** Said before anything was taken: nobody comes back for the rest, and the sender makes a new code. */
+const FINAL: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>([
+  "refused",
+  "path",
+  "collision",
+  "exists",
+  "limit",
+]);
+
+class Receive {
+  readonly #code: TransferCode;
+  readonly #options: ReceiveOptions;
+  readonly #parts: TransferParts;
+  /** Absolute path of the folder. */
+  readonly #target: string;
+  readonly #memory: ReceiverMemory;
+  #sink: FileSink | null = null;
+  #hasAccepted = false;
+
+  constructor(code: TransferCode, options: ReceiveOptions) {
+    this.#code = code;
+    this.#options = options;
+    this.#parts = transferParts(options);
+    this.#target = absolutePath(options.folder);
+    this.#memory = new ReceiverMemory({
+      code: code.text,
+      target: this.#target,
+      stateFolder: stateFolderOf(options),
+    });
+  }
+
+  async run(): Promise<ReceiveResult> {
+    const found = await this.#memory.find();
+    this.#judge(found);
+    if (found.state === "unknown") await prepareTarget(this.#target);
+    try {
+      await this.#receive(found);
+      await this.#memory.finished();
+      return this.#result();
+    } catch (error) {
+      throw await this.#failure(error, found);
+    } finally {
+      await this.#sink?.close();
+    }
+  }
+
+  /** @throws {TransferError} `spent` */
+  #judge(found: FoundPairing): void {
+    const { onNotice } = this.#options;
+    if (found.state === "unknown") return;
+    if (found.state === "finished") throw spent(`it was used to receive into ${found.target}, and is over`);
+    if (found.target !== this.#target) {
+      onNotice?.(
+        `this code was used to receive into ${found.target} before: what has come there is not used here`,
+      );
+    }
+    if (found.state === "spent") {
+      const seconds = Math.ceil(this.#waitMs(found) / 1000);
+      onNotice?.(`this code was tried before: looking for ${seconds} s whether the other side knows of it`);
+    }
+  }
+
+  async #receive(found: FoundPairing): Promise<void> {
+    const { onEvent } = this.#parts;
+    using compression = new ZstdCompression();
+    await runReceive({
+      ...this.#parts,
+      waitMs: this.#waitMs(found),
+      rendezvous: this.#rendezvous(found),
+      memory: this.#memory,
+      compression,
+      limits: this.#limits(),
+      sinkFor: (secret) => this.#sinkFor(secret, found),
+      onEvent: (event): void => {
+        if (event.event === "accepted") this.#hasAccepted = true;
+        onEvent(event);
+      },
+    });
+  }
+
+  /** Of a code that was tried it is not known whether anybody was there: so nobody is waited for as long. */
+  #waitMs(found: FoundPairing): number {
+    const { waitMs, graceMs } = this.#parts;
+    return found.state === "spent" ? Math.min(waitMs, graceMs) : waitMs;
+  }
+
+  #rendezvous(found: FoundPairing): Rendezvous {
+    return found.state === "unknown"
+      ? { kind: "code", code: this.#code }
+      : { kind: "resume", secret: found.resumeSecret };
+  }
+
+  #limits(): typeof DEFAULT_LIMITS {
+    const { maxEntries, maxTotalBytes } = DEFAULT_LIMITS;
+    return {
+      ...DEFAULT_LIMITS,
+      maxEntries: this.#options.maxEntries ?? maxEntries,
+      maxTotalBytes: this.#options.maxTotalBytes ?? maxTotalBytes,
+    };
+  }
+
+  async #sinkFor(resumeSecret: Uint8Array<ArrayBuffer>, found: FoundPairing): Promise<FileSink> {
+    if (found.state === "spent") await this.#memory.proven(resumeSecret);
+    const { overwrite, hidden, confirm } = this.#options;
+    this.#sink = new FileSink({
+      folder: this.#target,
+      resumeSecret,
+      codeTag: this.#memory.codeTag,
+      overwrite,
+      hidden,
+      confirm,
+      limits: this.#limits(),
+    });
+    return this.#sink;
+  }
+
+  #result(): ReceiveResult {
+    const text = this.#sink?.text ?? null;
+    if (text !== null) return { kind: "text", text };
+    const { folder } = this.#options;
+    const paths = this.#sink?.paths ?? [];
+    return { kind: "files", paths: paths.map((path) => joinPath(folder, nameOf(path))) };
+  }
+
+  /** What is thrown on, once it is remembered what became of the code. */
+  async #failure(error: unknown, found: FoundPairing): Promise<unknown> {
+    if (!(error instanceof TransferError)) return error;
+    if (FINAL.has(error.code) && error.side === "here" && !this.#hasAccepted) {
+      // What cannot be kept is no reason to hide why it failed.
+      await this.#memory.finished().catch(() => {});
+    }
+    return error.code === "absent" && found.state === "spent"
+      ? spent("it was tried before, and the other side does not know of it")
+      : error;
+  }
+}
+
+function spent(found: string): TransferError {
+  return new TransferError("spent", `cannot use the code again: ${found}`);
+}

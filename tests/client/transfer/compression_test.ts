@@ -1,0 +1,347 @@
+import assert from "node:assert/strict";
+import { zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
+import { ZstdCompression } from "../../../src/client/transfer/compression.ts";
+import { looksRandom } from "../../../src/client/transfer/compression_sample.ts";
+import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
+import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
+import { FakeTimers } from "../../protocol/rpc/fake_timers.ts";
+import { holds } from "../../property.ts";
+import { TempFolder } from "../../e2e/temp_folder.ts";
+import { oddBytes, randomBytes, textBytes } from "./sample_bytes.ts";
+
+const TEXT = textBytes(CHUNK_BYTES);
+
+function isTransferError(code: TransferErrorCode): (error: unknown) => boolean {
+  return (error) => error instanceof TransferError && error.code === code;
+}
+
+async function frameOf(
+  compression: ZstdCompression,
+  chunk: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const frame = await compression.compress(chunk);
+  assert.ok(frame !== null, "it should have paid");
+  return frame;
+}
+
+Deno.test("ZstdCompression gives every chunk back that it made smaller", async () => {
+  using compression = new ZstdCompression();
+  for (const length of [512, 513, 4096, 65_537, CHUNK_BYTES - 1, CHUNK_BYTES]) {
+    const chunk = TEXT.slice(0, length);
+    const frame = await frameOf(compression, chunk);
+    assert.ok(frame.length <= length * 15 / 16);
+    assert.equal(frame.buffer.byteLength, frame.length, "no memory beyond it waits for the link");
+    assert.deepEqual(chunk, TEXT.slice(0, length), "the chunk stays the caller's");
+    assert.deepEqual(new Uint8Array(await compression.decompress(frame, length)), chunk);
+  }
+});
+
+Deno.test("ZstdCompression keeps chunks apart that are under way at once", async () => {
+  using compression = new ZstdCompression();
+  const chunks = Array.from({ length: 7 }, (_, at) => TEXT.map((byte) => byte ^ at));
+  const frames = await Promise.all(chunks.map((chunk) => frameOf(compression, chunk)));
+  const again = await Promise.all(frames.map((frame) => compression.decompress(frame, CHUNK_BYTES)));
+  assert.deepEqual(again.map((each) => new Uint8Array(each)), chunks);
+});
+
+Deno.test("ZstdCompression starts no worker before one is needed, a second one only for more than one can do", async () => {
+  using compression = new ZstdCompression({ maxCompressing: 2 });
+  assert.equal(compression.threads, 0);
+  assert.equal(await compression.compress(randomBytes(CHUNK_BYTES)), null);
+  assert.equal(await compression.compress(TEXT.slice(0, 511)), null);
+  assert.equal(compression.threads, 0);
+  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT)]);
+  assert.equal(compression.threads, 1, "another one would be up too late to help");
+  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT), frameOf(compression, TEXT)]);
+  assert.equal(compression.threads, 2);
+  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT), frameOf(compression, TEXT)]);
+  assert.equal(compression.threads, 2);
+});
+
+Deno.test("ZstdCompression.decompress() never uses more than one worker", async () => {
+  using compression = new ZstdCompression();
+  const frames = Array.from({ length: 9 }, () => new Uint8Array(zstdCompressSync(TEXT)));
+  await Promise.all(frames.map((frame) => compression.decompress(frame, CHUNK_BYTES)));
+  assert.equal(compression.threads, 1);
+});
+
+Deno.test("ZstdCompression.compress() sends bytes as they are that only look as if, and seldom tries again", async () => {
+  using compression = new ZstdCompression();
+  const odd = oddBytes(CHUNK_BYTES);
+  assert.equal(looksRandom(odd), false);
+  const tried = await countTried(compression, odd, 200);
+  // 1, 3, 7, 15 and then 31 are left alone between two tries.
+  assert.equal(tried, 10);
+});
+
+/** How many of so many chunks were looked at by a worker: those take longer than a turn of the event loop. */
+async function countTried(
+  compression: ZstdCompression,
+  chunk: Uint8Array<ArrayBuffer>,
+  count: number,
+): Promise<number> {
+  let tried = 0;
+  for (let at = 0; at < count; at++) {
+    let isDone = false;
+    const done = compression.compress(chunk).then((frame) => {
+      isDone = true;
+      assert.equal(frame, null);
+    });
+    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+    if (!isDone) tried++;
+    await done;
+  }
+  return tried;
+}
+
+Deno.test("ZstdCompression.compress() finds the text behind what did not pay", async () => {
+  using compression = new ZstdCompression();
+  const odd = oddBytes(CHUNK_BYTES);
+  for (let at = 0; at < 100; at++) await compression.compress(odd);
+  let skipped = 0;
+  while (await compression.compress(TEXT) === null) assert.ok(++skipped <= 31);
+  for (let at = 0; at < 10; at++) await frameOf(compression, TEXT);
+});
+
+Deno.test("looksRandom() knows random bytes of any length from text, base64 and numbers", () => {
+  holds(
+    fc.property(fc.integer({ min: 1000, max: 100_000 }), (length) => {
+      const random = randomBytes(length);
+      assert.equal(looksRandom(random), true);
+      assert.equal(looksRandom(new TextEncoder().encode(random.toBase64())), false);
+      assert.equal(looksRandom(textBytes(length)), false);
+      assert.equal(looksRandom(new Uint8Array(length)), false);
+      const floats = Float64Array.from({ length: Math.ceil(length / 8) }, () => Math.random());
+      assert.equal(looksRandom(new Uint8Array(floats.buffer)), false);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+Deno.test("looksRandom() sees that a part of the chunk is of another kind", () => {
+  const half = randomBytes(CHUNK_BYTES);
+  half.set(TEXT.subarray(0, CHUNK_BYTES / 2));
+  assert.equal(looksRandom(half), false);
+  half.set(randomBytes(CHUNK_BYTES / 2));
+  half.set(TEXT.subarray(0, CHUNK_BYTES / 2), CHUNK_BYTES / 2);
+  assert.equal(looksRandom(half), false);
+});
+
+Deno.test("ZstdCompression.decompress() refuses a frame of any other length than that of its chunk", async () => {
+  using compression = new ZstdCompression();
+  const refused = async (frame: Uint8Array<ArrayBuffer>, sizeBytes: number): Promise<void> => {
+    await assert.rejects(compression.decompress(frame, sizeBytes), isTransferError("malformed"));
+  };
+  for (const sizeBytes of [1, 1000, CHUNK_BYTES - 1]) {
+    await refused(await frameOf(compression, TEXT), sizeBytes);
+  }
+  await refused(await frameOf(compression, TEXT.slice(0, 5000)), 5001);
+  await refused(await frameOf(compression, TEXT.slice(0, 5000)), CHUNK_BYTES);
+  await refused(new Uint8Array(zstdCompressSync(new Uint8Array(0))), 1);
+  await refused(new Uint8Array(0), 1);
+  // It still works.
+  const { length } = await compression.decompress(await frameOf(compression, TEXT), CHUNK_BYTES);
+  assert.equal(length, CHUNK_BYTES);
+});
+
+Deno.test("ZstdCompression.decompress() refuses two frames, and what stands behind one", async () => {
+  using compression = new ZstdCompression();
+  const frame = await frameOf(compression, TEXT);
+  const skippable = Uint8Array.of(0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4);
+  for (
+    const joined of [[frame, frame], [frame, Uint8Array.of(1)], [skippable], [TEXT.subarray(0, 100)]]
+  ) {
+    const bytes = new Uint8Array(await new Blob(joined).arrayBuffer());
+    await assert.rejects(compression.decompress(bytes, CHUNK_BYTES), isTransferError("malformed"));
+  }
+});
+
+Deno.test("ZstdCompression.decompress() refuses every frame that was cut off", async () => {
+  using compression = new ZstdCompression();
+  const chunk = textBytes(20_000);
+  const frame = await frameOf(compression, chunk);
+  // But for the last block's own end: nothing is missing from the chunk then.
+  for (let length = 0; length < frame.length - 3; length += 97) {
+    await assert.rejects(
+      compression.decompress(frame.slice(0, length), chunk.length),
+      isTransferError("malformed"),
+      `cut to ${length}`,
+    );
+  }
+});
+
+Deno.test("ZstdCompression.decompress() of a flipped frame gives the length that was asked for, or is refused", async () => {
+  using compression = new ZstdCompression();
+  const chunk = textBytes(20_000);
+  const frame = await frameOf(compression, chunk);
+  let refused = 0;
+  for (let at = 0; at < frame.length; at += 53) {
+    const flipped = frame.slice();
+    flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+    try {
+      assert.equal((await compression.decompress(flipped, chunk.length)).length, chunk.length);
+    } catch (error) {
+      assert.ok(isTransferError("malformed")(error));
+      refused++;
+    }
+  }
+  assert.ok(refused > 10);
+});
+
+Deno.test("ZstdCompression.decompress() of bombs takes no more memory than a chunk has", async () => {
+  using compression = new ZstdCompression();
+  const bomb = new Uint8Array(zstdCompressSync(new Uint8Array(256 * CHUNK_BYTES)));
+  assert.ok(bomb.length < 100_000);
+  await compression.decompress(new Uint8Array(zstdCompressSync(TEXT)), CHUNK_BYTES); // the worker is up
+  const beforeBytes = Deno.memoryUsage().rss;
+  for (let at = 0; at < 8; at++) {
+    await assert.rejects(compression.decompress(bomb.slice(), CHUNK_BYTES), isTransferError("malformed"));
+  }
+  assert.ok(Deno.memoryUsage().rss - beforeBytes < 40 * CHUNK_BYTES);
+});
+
+Deno.test("ZstdCompression.decompress() refuses a frame that wants a window of more than 8 MiB", async () => {
+  using compression = new ZstdCompression();
+  const { constants } = await import("node:zlib");
+  for (const [windowLog, isAccepted] of [[20, true], [23, true], [24, false], [27, false]] as const) {
+    const frame = new Uint8Array(
+      zstdCompressSync(TEXT, { params: { [constants.ZSTD_c_windowLog]: windowLog } }),
+    );
+    const decompressed = compression.decompress(frame, CHUNK_BYTES).then(() => true, isTransferErrorFalse);
+    assert.equal(await decompressed, isAccepted, `window of 2^${windowLog}`);
+  }
+});
+
+function isTransferErrorFalse(error: unknown): boolean {
+  assert.ok(isTransferError("malformed")(error));
+  return false;
+}
+
+Deno.test("ZstdCompression.decompress() takes the memory of the frame, also where more lies in it", async () => {
+  using compression = new ZstdCompression();
+  const frame = new Uint8Array(zstdCompressSync(TEXT));
+  const around = new Uint8Array(frame.length + 10);
+  around.set(frame, 5);
+  const inside = around.subarray(5, 5 + frame.length);
+  assert.deepEqual(new Uint8Array(await compression.decompress(inside, CHUNK_BYTES)), TEXT);
+  assert.equal(around.length, frame.length + 10, "what lies around it is not touched");
+  await compression.decompress(frame, CHUNK_BYTES);
+  assert.equal(frame.length, 0);
+});
+
+Deno.test("ZstdCompression stays in its memory however many chunks it works at", async () => {
+  using compression = new ZstdCompression();
+  const round = async (count: number): Promise<void> => {
+    const lane = async (): Promise<void> => {
+      for (let at = 0; at < count; at++) {
+        const frame = await frameOf(compression, TEXT);
+        (await compression.decompress(frame, CHUNK_BYTES)).buffer.transfer(0);
+      }
+    };
+    await Promise.all([lane(), lane(), lane(), lane()]);
+  };
+  await round(10);
+  const beforeBytes = Deno.memoryUsage().rss;
+  await round(20); // 80 MiB each way
+  const grownBytes = Deno.memoryUsage().rss - beforeBytes;
+  assert.ok(grownBytes < 40 * CHUNK_BYTES, `grew by ${grownBytes} bytes`);
+});
+
+for (
+  const [what, text] of [
+    ["throws", `onmessage = () => { throw new Error("invented trouble"); };`],
+    ["cannot be loaded", `this is no JavaScript`],
+    ["cannot import", `import "node:there-is-no-such-module";`],
+    ["fails in a promise", `onmessage = () => { Promise.reject(new Error("invented trouble")); };`],
+  ]
+) {
+  Deno.test(`ZstdCompression ends with an error by name when its worker ${what}`, async () => {
+    using compression = new ZstdCompression({ workerText: () => Promise.resolve(text ?? "") });
+    const both = await Promise.allSettled([compression.compress(TEXT), compression.compress(TEXT)]);
+    for (const each of both) {
+      assert.ok(each.status === "rejected" && isTransferError("storage")(each.reason));
+      assert.match(String(each.reason), /worker/);
+    }
+    await assert.rejects(compression.compress(TEXT), isTransferError("storage"));
+    assert.equal(compression.threads, 0);
+  });
+}
+
+Deno.test("ZstdCompression gives up a worker that has ended without a word", async () => {
+  const timers = new FakeTimers();
+  using compression = new ZstdCompression({ timers, workerText: () => Promise.resolve("close();") });
+  const isRefused = assert.rejects(compression.compress(TEXT), isTransferError("storage"));
+  await timersAreSet(timers);
+  await timers.pass(59_999);
+  assert.equal(compression.threads, 1);
+  await timers.pass(1);
+  await isRefused;
+  assert.equal(timers.pending, 0);
+});
+
+async function timersAreSet(timers: FakeTimers): Promise<void> {
+  for (let turn = 0; turn < 100 && timers.pending === 0; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
+Deno.test("ZstdCompression.close() ends what is under way and leaves no timer and no worker", async () => {
+  const timers = new FakeTimers();
+  const compression = new ZstdCompression({ timers });
+  await frameOf(compression, TEXT);
+  assert.equal(timers.pending, 0);
+  const areRefused = Array.from(
+    { length: 9 },
+    () => assert.rejects(compression.compress(TEXT), isTransferError("cancelled")),
+  );
+  await timersAreSet(timers);
+  compression.close();
+  compression.close();
+  await Promise.all(areRefused);
+  await assert.rejects(compression.compress(TEXT), isTransferError("cancelled"));
+  await assert.rejects(compression.decompress(TEXT.slice(), CHUNK_BYTES), isTransferError("cancelled"));
+  assert.equal(timers.pending, 0);
+  assert.equal(compression.threads, 0);
+});
+
+/** As the self-extracting executable starts its bundle, and with no permission at all. */
+const SHIPPED_FLAGS = "--no-prompt --no-config --no-remote --no-npm --deny-import --unstable-net".split(" ");
+
+Deno.test("ZstdCompression works in a bundle, as it is shipped, without any permission", async () => {
+  await using folder = await TempFolder.make("bundle");
+  const url = new URL("../../../src/client/transfer/compression.ts", import.meta.url);
+  await Deno.writeTextFile(
+    `${folder.path}/entry.ts`,
+    `import { ZstdCompression } from ${JSON.stringify(url.href)};
+    const compression = new ZstdCompression();
+    const chunk = new TextEncoder().encode("postern ".repeat(10_000));
+    const frame = await compression.compress(chunk);
+    const frameBytes = frame?.length;
+    const again = await compression.decompress(frame, chunk.length);
+    compression.close();
+    console.log(frameBytes < 1000, new TextDecoder().decode(again) === new TextDecoder().decode(chunk));`,
+  );
+  const config = new URL("../../../deno.json", import.meta.url).pathname;
+  const output = `${folder.path}/bundle.js`;
+  const bundled = await runDeno([
+    "bundle",
+    "--quiet",
+    "--minify",
+    "--config",
+    config,
+    "-o",
+    output,
+    `${folder.path}/entry.ts`,
+  ]);
+  assert.equal(bundled, "");
+  await Deno.remove(`${folder.path}/entry.ts`);
+  const env = { DENO_DIR: "/dev/null/none", DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
+  assert.equal(await runDeno(["run", ...SHIPPED_FLAGS, output], env), "true true\n");
+  assert.equal(await runDeno(["run", "--no-prompt", "--cached-only", output], env), "true true\n");
+});
+
+async function runDeno(args: readonly string[], env: Record<string, string> = {}): Promise<string> {
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: [...args], env }).output();
+  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+}
