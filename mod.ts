@@ -1,6 +1,6 @@
 /**
- * Postern as a library: make keys, build and open knock packets, send knocks; and typed calls between programs over
- * any transport (RPC).
+ * Postern as a library: make keys, build and open knock packets, send knocks; share files and receive them, encrypted
+ * from end to end; and typed calls between programs over any transport (RPC).
  *
  * A knock is one encrypted 94-byte UDP datagram that asks a server to run a command it has configured. The server
  * never answers. Sending needs `--allow-net`, and `--unstable-net` (or `"unstable": ["net"]` in deno.json), because
@@ -29,6 +29,24 @@
  * };
  * const packet = encodePacket(key, fields, crypto.getRandomValues(new Uint8Array(12)));
  * console.log(packet.length, decodePacket(key, packet).strict); // 94 true
+ * ```
+ *
+ * @example Share a folder, and receive it where the code is known
+ * ```ts
+ * import { receive, share, tcp } from "@postern/postern";
+ *
+ * // A relay is started by `postern server relay`. It joins the two connections and can read nothing.
+ * const relay = tcp("relay.example:8080");
+ * const connect = (signal: AbortSignal) => relay.connect(undefined, { signal });
+ *
+ * await share({ paths: ["photos"] }, {
+ *   connect,
+ *   onEvent: (event) => event.event === "code" && console.log("the code is", event.code),
+ * });
+ *
+ * // On another machine:
+ * const received = await receive("481516-ocean-rabbit-velvet", { connect, folder: "inbox" });
+ * if (received.kind === "files") console.log(received.paths); // [ "inbox/photos" ]
  * ```
  *
  * @example Serve typed calls, and call them
@@ -86,6 +104,18 @@ export {
   type SendReport,
   type SentKnock,
 } from "./src/client/knock/send.ts";
+export { share, type ShareOptions, type ShareWhat } from "./src/client/transfer/share.ts";
+export { receive, type ReceiveOptions, type ReceiveResult } from "./src/client/transfer/receive.ts";
+export type { TransferOptions } from "./src/client/transfer/transfer_options.ts";
+export { TransferError, type TransferErrorCode, type TransferSide } from "./src/protocol/transfer/errors.ts";
+export type { OnTransferEvent, TransferEvent } from "./src/protocol/transfer/events.ts";
+export {
+  DEFAULT_GRACE_MS as DEFAULT_TRANSFER_GRACE_MS,
+  DEFAULT_LIMITS as DEFAULT_TRANSFER_LIMITS,
+  DEFAULT_WAIT_MS as DEFAULT_TRANSFER_WAIT_MS,
+  type TransferLimits,
+} from "./src/protocol/transfer/limits.ts";
+export type { Offer, OfferEntry } from "./src/protocol/transfer/offer.ts";
 export { Failure, UsageFailure } from "./src/system/failure.ts";
 
 export * from "./src/protocol/rpc/browser.ts";

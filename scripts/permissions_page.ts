@@ -3,10 +3,13 @@
  * puts it right.
  */
 import { genPermissions, knockPermissions, reseedPermissions } from "../src/client/knock/permissions.ts";
+import { receivePermissions, sharePermissions } from "../src/client/transfer/permissions.ts";
 import { brokenRunLine } from "../src/cli/deno_line.ts";
 import { flagsOf } from "../src/cli/permission_listing.ts";
 import { rolePermissions } from "../src/cli/permission_table.ts";
+import { parseIp } from "../src/protocol/knock/address.ts";
 import { parseServerConfig } from "../src/server/knock/config.ts";
+import { relayPermissions } from "../src/server/relay/permissions.ts";
 import {
   clientDoctorPermissions,
   commanderDoctorPermissions,
@@ -31,6 +34,10 @@ interface Section {
 
 async function sections(): Promise<Section[]> {
   const configFolder = { path: "/home/me/.config/postern", variable: "HOME" };
+  const transfer = {
+    relay: { address: "relay.example:8080", from: "--relay" },
+    stateFolder: { path: "/home/me/.local/state/postern/transfers", variable: "HOME" },
+  } as const;
   const keyFile = "user.key";
   const knock = knockPermissions({ keyFile, configFolder });
   const config = parseServerConfig(parseTomlSource(CONFIG_PATH, standardConfig));
@@ -42,11 +49,26 @@ async function sections(): Promise<Section[]> {
   });
   return [
     section("Server", `server --config ${CONFIG_PATH}`, await rolePermissions("server")),
+    section(
+      "Server: relay",
+      "server relay",
+      relayPermissions({ address: { ip: parseIp("::"), port: 8080 }, statusPath: null }),
+    ),
     section("Commander", `commander --config ${CONFIG_PATH}`, await rolePermissions("commander")),
     section("Client: send", "client send -a host.example -K user.key", knock),
     section("Client: connect", "client connect -a host.example -K user.key --to host.example:22", knock),
     section("Client: gen", "client gen --key-file user.key", genPermissions(keyFile)),
     section("Client: reseed", "client reseed", reseedPermissions({ configFolder })),
+    section(
+      "Client: share",
+      "client share report.pdf --relay relay.example:8080",
+      sharePermissions({ ...transfer, paths: ["report.pdf"] }),
+    ),
+    section(
+      "Client: receive",
+      "client receive --relay relay.example:8080",
+      receivePermissions({ ...transfer, folder: "." }),
+    ),
     section("Setup: setup", "client setup", setupPermissions({ dryRun: false, root: "/" })),
     section(
       "Setup: update",

@@ -9,10 +9,19 @@ export function printCheckSummary(
   facts: readonly (readonly [name: string, value: string])[],
   needed: PermissionSet,
 ): void {
+  printFacts(`configuration ${configPath} is good`, facts, needed);
+}
+
+/** The same under any headline. */
+export function printFacts(
+  headline: string,
+  facts: readonly (readonly [name: string, value: string])[],
+  needed: PermissionSet,
+): void {
   const lines = [...facts, ["permissions", permissionFlags(needed).map(shellWord).join(" ")] as const];
   const nameChars = Math.max(...lines.map(([name]) => name.length)) + 1;
   printResult(
-    `configuration ${configPath} is good\n` +
+    `${headline}\n` +
       lines.map(([name, value]) => `  ${`${name}:`.padEnd(nameChars)} ${value}\n`).join(""),
   );
 }

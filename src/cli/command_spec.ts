@@ -9,7 +9,7 @@ export interface OptionSpec {
   readonly name: string;
   /** One letter or digit without the dash. */
   readonly short?: string;
-  /** `flag` takes no value. `duration` is a number with a unit (`500ms`, `10s`, `2m`) and is read as milliseconds. */
+  /** `flag` takes no value. `duration` is a number with a unit (`500ms`, `10s`, `2m`, `8h`) and is read as milliseconds. */
   readonly type: "flag" | "text" | "integer" | "duration";
   /** How help names the value. Absent for flags. */
   readonly value?: string;
@@ -30,6 +30,8 @@ export interface OperandSpec {
   /** The only words accepted. */
   readonly choices?: readonly string[];
   readonly required?: true;
+  /** Any number of words more of the same may follow; only of the last one of a command. */
+  readonly many?: true;
   readonly help: string;
 }
 

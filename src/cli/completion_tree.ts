@@ -45,10 +45,18 @@ export interface CompletionOption {
   readonly summary: string;
 }
 
+/** A word that is no option. */
+export interface CompletionOperand {
+  readonly valueName: string;
+  readonly value: CompletionValue;
+  /** Whether more of the same may follow; only of the last one. */
+  readonly isMany: boolean;
+}
+
 export interface CompletionSet {
   readonly name: string;
   readonly options: readonly CompletionOption[];
-  readonly operands: readonly { readonly valueName: string; readonly value: CompletionValue }[];
+  readonly operands: readonly CompletionOperand[];
   /** Whether a bare `--` begins another command line of the same program. */
   readonly takesCommandLine: boolean;
 }
@@ -133,9 +141,10 @@ function setOf({ path, options, operands = [], rest }: CommandSpec): CompletionS
   return {
     name: path.join(" "),
     options: [...options, HELP_OPTION].map(optionOf),
-    operands: operands.map(({ value, choices }) => ({
+    operands: operands.map(({ value, choices, many }) => ({
       valueName: value,
       value: valueOf(value, value === "PAGE" ? manPageNames() : choices),
+      isMany: many === true,
     })),
     takesCommandLine: rest !== undefined,
   };
@@ -152,5 +161,5 @@ function optionOf({ name, short, type, value = "", choices, help }: OptionSpec):
 
 function valueOf(name: string, choices: readonly string[] | undefined): CompletionValue {
   if (choices !== undefined) return { kind: "words", words: choices };
-  return { kind: name === "FILE" ? "file" : name === "DIR" ? "folder" : "any" };
+  return { kind: name === "FILE" || name === "PATH" ? "file" : name === "DIR" ? "folder" : "any" };
 }

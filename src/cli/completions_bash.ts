@@ -41,8 +41,10 @@ ${name}_set() {
 ${
     sets.flatMap((set) => [
       `    ${quoted(set.name)}) options=${quoted(set.options.map(longName).join(" "))} ;;\n`,
-      ...set.operands.map(({ value }, i) =>
-        `    ${quoted(`${set.name} ${i}`)}) value=${valueWord(value)} ;;\n`
+      ...set.operands.map(({ value, isMany }, i) =>
+        `    ${isMany ? `${quoted(`${set.name} `)}[0-9]*` : quoted(`${set.name} ${i}`)}) value=${
+          valueWord(value)
+        } ;;\n`
       ),
     ]).join("")
   }    *) return 1 ;;

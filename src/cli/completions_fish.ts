@@ -47,8 +47,8 @@ ${
     sets.flatMap(({ name: set, options, operands }) => [
       `        case ${quoted(set)}\n`,
       printed(options.map(({ names, summary }) => ({ word: names.at(-1) ?? "", summary }))),
-      ...operands.map(({ value }, i) =>
-        `        case ${quoted(`${set} ${i}`)}\n            echo ${quoted(valueWord(value))}\n`
+      ...operands.map(({ value, isMany }, i) =>
+        `        case ${quoted(`${set} ${isMany ? "*" : i}`)}\n            echo ${quoted(valueWord(value))}\n`
       ),
     ]).join("")
   }    end

@@ -2,7 +2,12 @@
  * Completions for zsh, as one file of a folder of $fpath, or sourced. They are specs of `_arguments`, whose actions are
  * a few fixed ones: a text of the command table gets into a description only.
  */
-import type { CompletionOption, CompletionSet, CompletionTree, CompletionValue } from "./completion_tree.ts";
+import type {
+  CompletionOperand,
+  CompletionOption,
+  CompletionTree,
+  CompletionValue,
+} from "./completion_tree.ts";
 
 export function zshCompletions(trees: readonly CompletionTree[]): string {
   const programs = trees.map(({ program }) => program).join(" ");
@@ -102,8 +107,8 @@ function optionSpecs({ names, valueName, value, summary }: CompletionOption): st
   });
 }
 
-function operandSpec({ valueName, value }: CompletionSet["operands"][number]): string {
-  return `::${escaped(valueName)}:${actionOf(value)}`;
+function operandSpec({ valueName, value, isMany }: CompletionOperand): string {
+  return `${isMany ? "*" : ""}:${isMany ? "" : ":"}${escaped(valueName)}:${actionOf(value)}`;
 }
 
 function actionOf(value: CompletionValue): string {

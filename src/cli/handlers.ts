@@ -17,11 +17,17 @@ export const CLIENT_HANDLERS: Handlers = {
   "client gen": async (values) => (await import("./client_gen.ts")).clientGen(values),
   "client connect": async (values) => (await import("./client_connect.ts")).clientConnect(values),
   "client reseed": async (values) => (await import("./client_reseed.ts")).clientReseed(values),
+  "client share": async (values, invocation) =>
+    (await import("./client_share.ts")).clientShare(values, invocation),
+  "client receive": async (values, invocation) =>
+    (await import("./client_receive.ts")).clientReceive(values, invocation),
 };
 
 export const SERVER_HANDLERS: Handlers = {
   "server knock": async (values, invocation) =>
     (await import("./server_knock.ts")).serverKnock(values, invocation),
+  "server relay": async (values, invocation) =>
+    (await import("./server_relay.ts")).serverRelay(values, invocation),
 };
 
 export const COMMANDER_HANDLERS: Handlers = {

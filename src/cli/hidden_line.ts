@@ -47,7 +47,19 @@ export class HiddenLine {
 }
 
 /** Asks on standard error and reads a line from the terminal that standard input is. Ctrl-C ends the program. */
-export async function readHiddenLine(prompt: string): Promise<string> {
+export function readHiddenLine(prompt: string): Promise<string> {
+  return readRawLine(prompt, new HiddenLine());
+}
+
+/** A line that is made of keys, and itself shows what is to be seen of them. */
+export interface RawLine {
+  readonly text: string;
+  /** Takes what was typed. */
+  take(typed: Uint8Array): "more" | "done" | "interrupted";
+}
+
+/** The same for any line; the terminal shows nothing that `line` does not. */
+export async function readRawLine(prompt: string, line: RawLine): Promise<string> {
   function restore(): void {
     Deno.stdin.setRaw(false);
     // The Enter that was typed was not shown either.
@@ -64,8 +76,7 @@ export async function readHiddenLine(prompt: string): Promise<string> {
     }));
   for (const { signal, end } of listeners) Deno.addSignalListener(signal, end);
   Deno.stdin.setRaw(true);
-  let outcome: ReturnType<HiddenLine["take"]> = "more";
-  const line = new HiddenLine();
+  let outcome: ReturnType<RawLine["take"]> = "more";
   try {
     // Only now: whoever types at the sight of it must not be shown.
     printPrompt(prompt);

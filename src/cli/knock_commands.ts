@@ -1,6 +1,14 @@
 /** The commands of the knock job, for `table.ts`. Plain literals: they lie on the path of every `client send`. */
 import type { CommandSpec, OptionSpec } from "./command_spec.ts";
-import { CONFIG_OPTION, JSON_OPTION } from "./option_specs.ts";
+import {
+  CHECK_OPTION,
+  CONFIG_OPTION,
+  JSON_OPTION,
+  LOG_OPTION,
+  STATUS_OPTION,
+  STRICT_PERMISSIONS_LIMITS,
+  STRICT_PERMISSIONS_OPTION,
+} from "./option_specs.ts";
 
 const ADDRESS_OPTION: OptionSpec = {
   name: "address",
@@ -60,33 +68,6 @@ const KNOCK_OPTIONS: readonly OptionSpec[] = [
     help: "pause between the IPv4 and the IPv6 packet",
   },
 ];
-
-const LOG_OPTION: OptionSpec = {
-  name: "log",
-  type: "text",
-  value: "FORMAT",
-  choices: ["text", "json"],
-  default: "text",
-  help: "format of the log lines on standard error",
-};
-
-const CHECK_OPTION: OptionSpec = {
-  name: "check",
-  type: "flag",
-  help: "check the configuration, print a summary and end",
-};
-
-const STRICT_PERMISSIONS_OPTION: OptionSpec = {
-  name: "strict-permissions",
-  type: "flag",
-  help: "refuse to start, instead of warning, if more permissions are seen granted than needed",
-};
-
-const STRICT_PERMISSIONS_LIMITS =
-  "What --strict-permissions sees: a whole kind, a folder above a needed one, every port of a needed host, a " +
-  "missing denial, and grants of common places (/, /etc, /home, /root, /tmp and the like, well-known hosts, " +
-  "sockets and programs). The runtime cannot list its grants, so one of any other place is not seen: compare the " +
-  "flags with those that --check prints.";
 
 const CONFIG_FOLDER_NEEDS = {
   env: "optional: find the config folder",
@@ -218,12 +199,7 @@ export const KNOCK_COMMANDS: readonly CommandSpec[] = [
     ],
     options: [
       CONFIG_OPTION,
-      {
-        name: "status",
-        type: "text",
-        value: "FILE",
-        help: "write counters to FILE once a second: JSON if it ends in .json, else for Prometheus",
-      },
+      STATUS_OPTION,
       LOG_OPTION,
       CHECK_OPTION,
       STRICT_PERMISSIONS_OPTION,

@@ -8,6 +8,14 @@ const COUNTER: FileEntry = [
   "~/.config/postern/counter",
   "The last counter used. Another folder is named by POSTERN_CONF_DIR, RUROCO_CONF_DIR or XDG_CONFIG_HOME.",
 ];
+const TRANSFERS: FileEntry = [
+  "~/.local/state/postern/transfers",
+  "What an interrupted transfer goes on with; dropped after a week. Another folder is named by XDG_STATE_HOME.",
+];
+const UNFINISHED: FileEntry = [
+  "DIR/.postern-*",
+  "What has come of a transfer that was interrupted, in the folder that it is received into.",
+];
 const CONFIG: FileEntry = [layout.CONFIG_PATH, "The configuration of server and commander."];
 const KEYS: FileEntry = [
   `${layout.CONFIG_DIR}/*.key`,
@@ -39,7 +47,7 @@ const COMMANDER = [CONFIG, COMMANDS, SOCKET, LEASES];
 export function roleFiles(role: Role | null): readonly FileEntry[] {
   switch (role) {
     case "client":
-      return [COUNTER];
+      return [COUNTER, TRANSFERS, UNFINISHED];
     case "server":
       return SERVER;
     case "commander":
@@ -47,7 +55,7 @@ export function roleFiles(role: Role | null): readonly FileEntry[] {
     case "setup":
       return [CONFIG, KEYS, COMMANDS, FLOORS, LEASES, SOCKET, ...INSTALLED];
     case null:
-      return [COUNTER, CONFIG, KEYS, COMMANDS, FLOORS, LEASES, SOCKET, ...INSTALLED];
+      return [COUNTER, TRANSFERS, UNFINISHED, CONFIG, KEYS, COMMANDS, FLOORS, LEASES, SOCKET, ...INSTALLED];
   }
 }
 
@@ -60,8 +68,15 @@ export function manFiles(command: CommandSpec): readonly FileEntry[] {
       return [];
     case "permissions":
       return [CONFIG];
+    case "client send":
+    case "client connect":
+    case "client reseed":
     case "client doctor":
       return [COUNTER];
+    case "client share":
+      return [TRANSFERS];
+    case "client receive":
+      return [TRANSFERS, UNFINISHED];
     case "server doctor":
       return SERVER;
     case "commander doctor":

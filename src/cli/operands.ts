@@ -24,15 +24,22 @@ export function checkOperands(
       if (operand.required && rest === undefined) {
         throw usage(command, `${operand.value} is missing, accepted: ${acceptedOf(operand)}`);
       }
-    } else if (word === "" || operand.choices?.includes(word) === false) {
-      throw wrongWord(command, operand, word);
+    } else {
+      checkWord(command, operand, word);
     }
   }
   const extra = words[operands.length];
-  if (extra !== undefined) {
+  const last = operands.at(-1);
+  if (last?.many) {
+    for (const word of words.slice(operands.length)) checkWord(command, last, word);
+  } else if (extra !== undefined) {
     const accepted = operands.map(({ value }) => value).join(", ");
     throw usage(command, `unexpected ${shown(extra)}, accepted: options and ${accepted}`);
   }
+}
+
+function checkWord(command: CommandSpec, operand: OperandSpec, word: string): void {
+  if (word === "" || operand.choices?.includes(word) === false) throw wrongWord(command, operand, word);
 }
 
 function wrongWord(command: CommandSpec, operand: OperandSpec, word: string): UsageFailure {

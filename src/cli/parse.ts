@@ -161,7 +161,7 @@ function checkValues(command: CommandSpec, { tokens, operands, rest }: StrictWor
   return new OptionValues(values, operands, rest);
 }
 
-const DURATION_UNIT_MS = new Map([["ms", 1], ["s", 1000], ["m", 60_000]]);
+const DURATION_UNIT_MS = new Map([["ms", 1], ["s", 1000], ["m", 60_000], ["h", 3_600_000]]);
 
 function convert(command: CommandSpec, spec: OptionSpec, text: string): string | number {
   const [min, max] = spec.range ?? [0, Number.MAX_SAFE_INTEGER];
@@ -175,13 +175,13 @@ function convert(command: CommandSpec, spec: OptionSpec, text: string): string |
       );
     }
     case "duration": {
-      const [, digits, unit] = /^([0-9]{1,9})(ms|s|m)$/.exec(text) ?? [];
+      const [, digits, unit] = /^([0-9]{1,9})(ms|s|m|h)$/.exec(text) ?? [];
       const value = Number(digits) * (DURATION_UNIT_MS.get(unit ?? "") ?? NaN);
       if (value >= min && value <= max) return value;
       const range = `from ${min}ms to ${max / 60_000}m`;
       throw usage(
         command,
-        `option ${optionName(spec)}: found "${text}", accepted: a number with ms, s or m, ${range}`,
+        `option ${optionName(spec)}: found "${text}", accepted: a number with ms, s, m or h, ${range}`,
       );
     }
     default:

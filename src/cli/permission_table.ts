@@ -10,6 +10,7 @@ import { Failure } from "../system/failure.ts";
 import { withoutCoveredGrants } from "../system/covered_grants.ts";
 import { absolutePath } from "../system/path.ts";
 import { hasPermission, permissionFlags, type PermissionGrant } from "../system/permissions.ts";
+import type { TransferScope } from "../client/transfer/permissions.ts";
 import type { ServerConfig } from "../server/knock/config.ts";
 import type { TomlSource } from "../system/toml_file.ts";
 import { type Build, CHECKOUT } from "./build.ts";
@@ -43,8 +44,25 @@ export async function permissionsFor(
       const { reseedPermissions } = await import("../client/knock/permissions.ts");
       return reseedPermissions({ configFolder: await configFolder() });
     }
+    case "client share": {
+      const { sharePermissions } = await import("../client/transfer/permissions.ts");
+      const paths = values.operands.filter((path) => path !== "-");
+      return sharePermissions({ ...await transferPlaces(values), paths });
+    }
+    case "client receive": {
+      const { receivePermissions } = await import("../client/transfer/permissions.ts");
+      return receivePermissions({
+        ...await transferPlaces(values),
+        folder: values.requiredText("output-dir"),
+      });
+    }
     case "server knock":
       return await serverGrants(await readConfig(values.requiredText("config")), values.text("status"));
+    case "server relay": {
+      const { relayConfig } = await import("./server_relay.ts");
+      const { relayPermissions } = await import("../server/relay/permissions.ts");
+      return relayPermissions(relayConfig(values));
+    }
     case "commander knock":
       return await commanderGrants(await readConfig(values.requiredText("config")), values.text("commands"));
     case "client setup":
@@ -192,15 +210,23 @@ async function configAskedAbout(values: OptionValues, build: Pick<Build, "role">
 
 async function ownPermissions(configPath: string): Promise<PermissionGrant[]> {
   const { variablePermissions } = await import("../client/knock/permissions.ts");
-  return [
+  const { transferVariablePermissions } = await import("../client/transfer/permissions.ts");
+  return withoutCoveredGrants([
     { kind: "read", access: "allow", scope: configPath, from: "--config", why: "the configuration" },
     ...variablePermissions(),
-  ];
+    ...transferVariablePermissions(),
+  ]);
 }
 
 async function configFolder(): Promise<{ path: string; variable: string } | null> {
   const { namedConfigFolder } = await import("../client/knock/config_folder.ts");
   return namedConfigFolder();
+}
+
+async function transferPlaces(values: OptionValues): Promise<TransferScope> {
+  const { namedRelay } = await import("../client/transfer/relay_address.ts");
+  const { namedStateFolder } = await import("../client/transfer/state_folder.ts");
+  return { relay: namedRelay(values.text("relay")), stateFolder: namedStateFolder() };
 }
 
 async function readConfig(path: string): Promise<TomlSource> {

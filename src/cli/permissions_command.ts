@@ -5,12 +5,14 @@
  * A self-extracting executable asks itself like that at each start, before it starts itself again with exactly the
  * flags it was told:
  *
- *   deno run --no-prompt --allow-read=CONFIG --allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME
+ *   deno run --no-prompt --allow-read=CONFIG
+ *     --allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME
  *     BUNDLE EXECUTABLE permissions --flags -- WORDS...
  *
- * CONFIG is the one file that is read: where the server and the commander work decides their flags. The four variables
- * decide the client's config folder. So they are what this may see, and not `HOME` expanded by a shell script: the rule
- * which of them counts stays in one place. A wrong guess which file CONFIG is widens nothing, it is refused here.
+ * CONFIG is the one file that is read: where the server and the commander work decides their flags. The variables
+ * decide the client's config folder, its relay and its state folder. So they are what this may see, and not `HOME`
+ * expanded by a shell script: the rule which of them counts stays in one place. A wrong guess which file CONFIG is widens
+ * nothing, it is refused here.
  */
 import { Failure, UsageFailure } from "../system/failure.ts";
 import { type Build, CHECKOUT } from "./build.ts";
@@ -136,6 +138,8 @@ const EXAMPLES: Readonly<Record<string, { readonly full: string; readonly minima
     minimal: "-a host.example -k KEY --to host.example:22",
   },
   "client gen": { full: "--key-file user.key", minimal: "" },
+  "client share": { full: "report.pdf --relay relay.example:8080" },
+  "client receive": { full: "--relay relay.example:8080" },
   "client doctor": { full: "-a host.example -K user.key" },
   "client update": { full: "--from https://releases.example/postern" },
 };

@@ -6,21 +6,24 @@
  */
 import { type CommandSpec, type GroupSpec, type Role, ROLES } from "./command_spec.ts";
 import { KNOCK_COMMANDS } from "./knock_commands.ts";
+import { RELAY_COMMANDS } from "./relay_commands.ts";
 import { SHIP_COMMANDS } from "./ship_commands.ts";
+import { TRANSFER_COMMANDS } from "./transfer_commands.ts";
 
 export * from "./command_spec.ts";
 
 export const GROUPS: readonly GroupSpec[] = [
   {
     word: "client",
-    summary: "what runs on your machine: make keys, knock, connect",
+    summary: "what runs on your machine: make keys, knock, connect, share files",
     description: ["The client opens connections and never listens or runs programs."],
   },
   {
     word: "server",
-    summary: "what faces the internet: takes knocks, never answers",
+    summary: "what faces the internet: takes knocks and never answers, or relays transfers",
     description: [
-      "The server is unprivileged: it receives, checks and forwards knocks to the commander, and can run nothing itself.",
+      "The server is unprivileged: it receives, checks and forwards knocks to the commander, and can run nothing itself. " +
+      "As a relay it is a process of its own, which only staples connections together.",
     ],
     defaultWord: "knock",
   },
@@ -34,7 +37,12 @@ export const GROUPS: readonly GroupSpec[] = [
   },
 ];
 
-export const COMMANDS: readonly CommandSpec[] = [...KNOCK_COMMANDS, ...SHIP_COMMANDS];
+export const COMMANDS: readonly CommandSpec[] = [
+  ...KNOCK_COMMANDS,
+  ...TRANSFER_COMMANDS,
+  ...RELAY_COMMANDS,
+  ...SHIP_COMMANDS,
+];
 
 /** Finds a group by its word. */
 export function findGroup(word: string | undefined): GroupSpec | undefined {

@@ -296,7 +296,7 @@ for word in "$@"; do
     esac
   fi
 done
-environment=--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME
+environment=--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME
 case $role-${1-} in
 client-permissions | setup-*) may_read=--allow-read=$config may_ask=$environment ;;
 client-*) may_read=--deny-read may_ask=$environment ;;

@@ -15,19 +15,19 @@ const COMMON = ["completions", "help", "man", "permissions"];
 const CASES: readonly [line: string, words: readonly string[]][] = [
   ["postern ", ["client", "commander", "server", ...COMMON]],
   ["postern cl", ["client"]],
-  ["postern client s", ["send", "setup"]],
-  ["postern server ", ["doctor", "knock"]],
-  ["postern-client ", ["connect", "gen", "reseed", "send", ...COMMON]],
-  ["postern-server ", ["knock", ...COMMON]],
+  ["postern client s", ["send", "setup", "share"]],
+  ["postern server ", ["doctor", "knock", "relay"]],
+  ["postern-client ", ["connect", "gen", "receive", "reseed", "send", "share", ...COMMON]],
+  ["postern-server ", ["knock", "relay", ...COMMON]],
   ["postern-commander ", ["knock", ...COMMON]],
   ["postern-setup ", ["commander", "doctor", "server", "setup", "update", ...COMMON]],
   ["postern-setup server ", ["doctor"]],
   ["postern-client doc", []],
-  ["postern help client r", ["reseed"]],
+  ["postern help client r", ["receive", "reseed"]],
   ["postern-setup help ser", ["server"]],
   ["postern completions ", ["bash", "fish", "zsh"]],
   ["postern completions bash ", ["--help"]],
-  ["postern man postern-client-s", ["postern-client-send"]],
+  ["postern man postern-client-s", ["postern-client-send", "postern-client-share"]],
   ["postern permissions s", ["server", "setup"]],
   ["postern permissions -c my.key s", ["server", "setup"]],
   // The server without its second word.
@@ -49,8 +49,14 @@ const CASES: readonly [line: string, words: readonly string[]][] = [
   ["postern client setup --root ke", ["keys"]],
   ["postern client update --from ke", []],
   // Another command line.
-  ["postern permissions --flags -- client s", ["send", "setup"]],
+  ["postern permissions --flags -- client s", ["send", "setup", "share"]],
   ["postern-client permissions --flags -- se", ["send"]],
+  // Any number of paths, and options between them.
+  ["postern client share my", ["my.key"]],
+  ["postern client share my.key --fresh ke", ["kept", "keys"]],
+  ["postern-client share my.key kept keys --receivers 2 m", ["my.key"]],
+  ["postern client receive ", []],
+  ["postern client receive -o ke", ["keys"]],
 ];
 
 async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {

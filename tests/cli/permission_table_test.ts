@@ -12,6 +12,9 @@ const LINES: Readonly<Record<string, string>> = {
   "client send": "-a host.example -K user.key",
   "client connect": "-a host.example -K user.key --to host.example:22",
   "client gen": "--key-file user.key",
+  "client share": "report.pdf --relay relay.example:8080",
+  "client receive": "--relay relay.example:8080",
+  "server relay": "--status status.json",
   "client doctor": "-a host.example -K user.key",
   "client update": "--from https://releases.example/postern --key release.pub",
   "completions": "bash",
@@ -134,12 +137,13 @@ Deno.test({
       "--allow-net",
       "--allow-read",
       "--allow-write",
-      "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME",
+      "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME",
+      "--allow-sys=statfs",
     ]);
     for (const role of ROLES) {
       const kinds = new Set((await rolePermissions(role)).map(({ kind }) => kind));
       assert.equal(kinds.has("run"), role === "commander" || role === "setup", role);
-      assert.equal(kinds.has("sys"), role === "setup", role);
+      assert.equal(kinds.has("sys"), role === "setup" || role === "client", role);
     }
   },
 });

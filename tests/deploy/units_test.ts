@@ -3,14 +3,28 @@ import assert from "node:assert/strict";
 import { parse } from "smol-toml";
 import config from "../../deploy/config.toml" with { type: "text" };
 import commander from "../../deploy/systemd/postern-commander.service" with { type: "text" };
+import relay from "../../deploy/systemd/postern-relay.service" with { type: "text" };
 import server from "../../deploy/systemd/postern-server.service" with { type: "text" };
+import { parse as parseLine } from "../../src/cli/parse.ts";
+import { relayConfig } from "../../src/cli/server_relay.ts";
+import { openFilesNeeded } from "../../src/server/relay/limits.ts";
 import { missing, runProgram, scratchFolder } from "./programs.ts";
 
-/** `open`: what `systemd-analyze security` finds open, by its own names, and how much it makes of each. */
-const UNITS: readonly { name: string; text: string; maxExposure: number; open: Record<string, number> }[] = [
+interface Unit {
+  readonly name: string;
+  readonly text: string;
+  /** What it starts. */
+  readonly line: string;
+  readonly maxExposure: number;
+  /** What `systemd-analyze security` finds open, by its own names, and how much it makes of each. */
+  readonly open: Readonly<Record<string, number>>;
+}
+
+const UNITS: readonly Unit[] = [
   {
     name: "postern-server.service",
     text: server,
+    line: "/usr/local/bin/postern-server --config /etc/postern/config.toml --strict-permissions",
     maxExposure: 1.5,
     open: {
       RootDirectoryOrRootImage: 0.1,
@@ -25,6 +39,7 @@ const UNITS: readonly { name: string; text: string; maxExposure: number; open: R
   {
     name: "postern-commander.service",
     text: commander,
+    line: "/usr/local/bin/postern-commander --config /etc/postern/config.toml --strict-permissions",
     maxExposure: 4.3,
     open: {
       SystemCallFilter_resources: 0.2,
@@ -54,6 +69,20 @@ const UNITS: readonly { name: string; text: string; maxExposure: number; open: R
       UMask: 0.1,
     },
   },
+  {
+    name: "postern-relay.service",
+    text: relay,
+    line: "/usr/local/bin/postern-server relay --status /run/postern-relay/status.json --strict-permissions",
+    maxExposure: 1.2,
+    open: {
+      RootDirectoryOrRootImage: 0.1,
+      MemoryDenyWriteExecute: 0.1,
+      RestrictAddressFamilies_AF_INET_INET6: 0.3,
+      PrivateNetwork: 0.5,
+      DeviceAllow: 0.1,
+      IPAddressDeny: 0.2,
+    },
+  },
 ];
 
 /** All values of a key, in order. */
@@ -68,7 +97,7 @@ function setting(text: string, key: string): string {
   return values[0] ?? "";
 }
 
-/** `systemd-analyze verify` of both units, with executables that are there. */
+/** `systemd-analyze verify` of all units, with executables that are there. */
 async function verify(
   change: (text: string) => string = (text) => text,
 ): Promise<{ code: number; said: string }> {
@@ -88,7 +117,7 @@ async function verify(
 
 const noAnalyze = missing("systemd-analyze");
 
-for (const { name, text, maxExposure, open } of UNITS) {
+for (const { name, text, line, maxExposure, open } of UNITS) {
   Deno.test({
     name: `${name} is exposed to ${maxExposure} at most${noAnalyze}`,
     ignore: noAnalyze !== "",
@@ -130,17 +159,18 @@ for (const { name, text, maxExposure, open } of UNITS) {
     },
   });
 
-  Deno.test(`${name} starts its role as setup installs it, and never gives up for good`, () => {
-    const role = name.replace(".service", "");
-    assert.equal(
-      setting(text, "ExecStart"),
-      `/usr/local/bin/${role} --config /etc/postern/config.toml --strict-permissions`,
-    );
+  Deno.test(`${name} starts what it is for, and never gives up for good`, () => {
+    assert.equal(setting(text, "ExecStart"), line);
     assert.match(text, /^\[Unit\]$[^[]*^StartLimitIntervalSec=0$/m);
     assert.equal(setting(text, "Restart"), "on-failure");
     assert(Number(setting(text, "RestartSec")) >= 1);
-    assert.equal(setting(text, "RestartForceExitStatus"), "SIGHUP");
     assert.equal(setting(text, "WantedBy"), "multi-user.target");
+  });
+}
+
+for (const { name, text } of UNITS.filter((unit) => unit.text !== relay)) {
+  Deno.test(`${name} stays up when it is to reload too early`, () => {
+    assert.equal(setting(text, "RestartForceExitStatus"), "SIGHUP");
   });
 }
 
@@ -159,6 +189,7 @@ Deno.test({
     const { said } = await verify((text) => text.replace("\nRestartSec=", "\nRestartSecs="));
     assert.match(said, /postern-server\.service.*RestartSecs/);
     assert.match(said, /postern-commander\.service.*RestartSecs/);
+    assert.match(said, /postern-relay\.service.*RestartSecs/);
   },
 });
 
@@ -173,24 +204,51 @@ Deno.test("postern-server.service runs as its own user, with its state where con
   assert.equal(setting(server, "CapabilityBoundingSet"), "");
 });
 
-Deno.test("postern-server.service unpacks as root what unpacks itself, and leaves other executables alone", async () => {
-  const line = setting(server, "ExecStartPre");
-  const [, script] = /^-\+\/bin\/sh -c '([^']+)' \/usr\/local\/bin\/postern-server$/.exec(line) ?? [];
-  assert(script !== undefined, line);
-  await using folder = await scratchFolder();
-  const unpacked = `${folder.path}/unpacked`;
-  const run = async (firstLine: string): Promise<boolean> => {
-    const path = `${folder.path}/postern-server`;
-    await Deno.writeTextFile(path, `${firstLine}\n[ "$1" != --unpack ] || touch ${unpacked}\n`, {
-      mode: 0o755,
-    });
-    // As systemd reads a line: `$$` is a dollar sign.
-    const ended = await runProgram("/bin/sh", ["-c", script.replaceAll("$$", "$"), path]);
-    assert.deepEqual(ended, { code: 0, stdout: "", stderr: "" });
-    return await Deno.remove(unpacked).then(() => true, () => false);
-  };
-  assert.equal(await run("#!/bin/sh"), true);
-  assert.equal(await run("\x7fELF\x02\x01\x01\0\0\0 #!/bin/sh"), false);
+for (const { name, text } of UNITS.filter((unit) => unit.text !== commander)) {
+  Deno.test(`${name} unpacks as root what unpacks itself, and leaves other executables alone`, async () => {
+    const line = setting(text, "ExecStartPre");
+    const [, script] = /^-\+\/bin\/sh -c '([^']+)' \/usr\/local\/bin\/postern-server$/.exec(line) ?? [];
+    assert(script !== undefined, line);
+    await using folder = await scratchFolder();
+    const unpacked = `${folder.path}/unpacked`;
+    const run = async (firstLine: string): Promise<boolean> => {
+      const path = `${folder.path}/postern-server`;
+      await Deno.writeTextFile(path, `${firstLine}\n[ "$1" != --unpack ] || touch ${unpacked}\n`, {
+        mode: 0o755,
+      });
+      // As systemd reads a line: `$$` is a dollar sign.
+      const ended = await runProgram("/bin/sh", ["-c", script.replaceAll("$$", "$"), path]);
+      assert.deepEqual(ended, { code: 0, stdout: "", stderr: "" });
+      return await Deno.remove(unpacked).then(() => true, () => false);
+    };
+    assert.equal(await run("#!/bin/sh"), true);
+    assert.equal(await run("\x7fELF\x02\x01\x01\0\0\0 #!/bin/sh"), false);
+  });
+}
+
+Deno.test("postern-relay.service runs as nobody who is known, sees nothing of Postern's, and keeps only its status", () => {
+  assert.equal(setting(relay, "DynamicUser"), "yes");
+  assert.deepEqual(settings(relay, "(?:User|Group|StateDirectory)"), []);
+  const hidden = setting(relay, "InaccessiblePaths").split(" ");
+  const { blocklist_dir, commander_state_dir, socket_dir } = parse(config);
+  assert.deepEqual(
+    hidden,
+    ["/etc/postern", blocklist_dir, commander_state_dir, socket_dir].map((path) => `-${path}`),
+  );
+  const folder = `/run/${setting(relay, "RuntimeDirectory")}`;
+  assert(setting(relay, "ExecStart").includes(` --status ${folder}/`));
+  assert.equal(setting(relay, "NoExecPaths"), folder);
+  assert.equal(setting(relay, "RestrictAddressFamilies"), "AF_INET AF_INET6");
+  assert.equal(setting(relay, "CapabilityBoundingSet"), "");
+});
+
+Deno.test("postern-relay.service may open as many files as the default limits take, and bounds memory and tasks", async () => {
+  const request = await parseLine(["server", "relay"]);
+  assert(request.kind === "command");
+  assert(Number(setting(relay, "LimitNOFILE")) > openFilesNeeded(relayConfig(request.values).limits));
+  assert.equal(setting(relay, "MemoryMax"), "512M");
+  assert.equal(setting(relay, "TasksMax"), "64");
+  assert.equal(setting(relay, "LimitCORE"), "0");
 });
 
 Deno.test("postern-server.service comes after the commander and does without it", () => {

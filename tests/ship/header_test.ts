@@ -16,7 +16,8 @@ const ALWAYS = [
   "--deny-import",
   "--unstable-net",
 ];
-const VARIABLES = "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME";
+const VARIABLES =
+  "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME";
 
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ ...unless(buildObstacle(), name), timeout: 30_000, fn });

@@ -1,0 +1,124 @@
+/** `postern client receive`. */
+import { throughRelay } from "../client/transfer/connect.ts";
+import { receivePermissions } from "../client/transfer/permissions.ts";
+import { receive, type ReceiveResult } from "../client/transfer/receive.ts";
+import { namedRelay, requireRelay } from "../client/transfer/relay_address.ts";
+import { namedStateFolder, usableStateFolder } from "../client/transfer/state_folder.ts";
+import type { Offer } from "../protocol/transfer/offer.ts";
+import { Failure, UsageFailure } from "../system/failure.ts";
+import { escapeHidden } from "../system/visible_text.ts";
+import type { OptionValues } from "./parse.ts";
+import type { Invocation } from "./permission_audit.ts";
+import { printExact, printNotice, printPrompt } from "./terminal.ts";
+import { offerLines, offerSummary } from "./transfer_offer.ts";
+import { requireTransferPermissions, runTransfer, type TransferOutcome } from "./transfer_run.ts";
+import type { TransferView } from "./transfer_view.ts";
+
+const LINE = "postern client receive";
+const ONE_RECEIVER = 1;
+
+/** Receives until everything is in its place. Standard output carries the paths, the text, or JSON. */
+export async function clientReceive(values: OptionValues, invocation: Invocation): Promise<void> {
+  const relay = requireRelay(values.text("relay"), LINE);
+  const folder = values.requiredText("output-dir");
+  requireTransferPermissions(
+    receivePermissions({ relay: namedRelay(relay), folder, stateFolder: namedStateFolder() }),
+    invocation,
+    "cannot receive",
+  );
+  const isTold = values.flag("yes");
+  requireSomebodyToAsk(isTold);
+  const code = await theCode(values.operands[0]);
+  await runTransfer(values, { side: "receiver", relay, receivers: ONE_RECEIVER }, async (parts, view) => {
+    const result = await receive(code, {
+      ...parts,
+      connect: throughRelay(relay),
+      folder,
+      overwrite: values.flag("overwrite"),
+      hidden: !isTold || values.flag("hidden"),
+      maxEntries: values.number("max-files"),
+      maxTotalBytes: values.number("max-bytes"),
+      stateFolder: usableStateFolder(),
+      confirm: (offer) => isTold ? tell(offer, view, values.flag("json")) : ask(offer, view),
+    });
+    return outcomeOf(result, folder);
+  });
+}
+
+/** Before the code is used: it is good for one try. */
+function requireSomebodyToAsk(isTold: boolean): void {
+  if (isTold || Deno.stdin.isTerminal()) return;
+  throw new Failure("cannot ask whether to take what is offered: standard input is no terminal", {
+    hint: "add --yes to take it without being asked",
+  });
+}
+
+/** A code is short; what is longer is a file that was given by mistake. */
+const MAX_CODE_BYTES = 4096;
+
+async function theCode(operand: string | undefined): Promise<string> {
+  if (operand !== undefined && operand !== "-") return operand;
+  if (Deno.stdin.isTerminal()) {
+    const { readCodeLine } = await import("./code_line.ts");
+    return await readCodeLine();
+  }
+  if (operand === undefined) {
+    throw new UsageFailure(
+      `cannot run "${LINE}": no code is given, and standard input is no terminal to ask at, accepted: CODE, or - to ` +
+        "read it from standard input",
+      { hint: `${LINE} - < FILE` },
+    );
+  }
+  return (await readInput()).split("\n")[0] ?? "";
+}
+
+async function readInput(): Promise<string> {
+  const bytes = new Uint8Array(MAX_CODE_BYTES);
+  let length = 0;
+  while (length < bytes.length && !bytes.subarray(0, length).includes("\n".charCodeAt(0))) {
+    const count = await Deno.stdin.read(bytes.subarray(length));
+    if (count === null) break;
+    length += count;
+  }
+  return new TextDecoder().decode(bytes.subarray(0, length));
+}
+
+function show(offer: Offer, view: TransferView): void {
+  view.clear();
+  printNotice(`offered: ${offerSummary(offer)}`);
+  for (const line of offerLines(offer)) printNotice(line);
+}
+
+function tell(offer: Offer, view: TransferView, isJson: boolean): Promise<boolean> {
+  if (!isJson) show(offer, view);
+  return Promise.resolve(true);
+}
+
+async function ask(offer: Offer, view: TransferView): Promise<boolean> {
+  show(offer, view);
+  printPrompt("take it? [y/N] ");
+  const answer = (await readInput()).trim().toLowerCase();
+  return answer === "y" || answer === "yes";
+}
+
+function outcomeOf(result: ReceiveResult, folder: string): TransferOutcome {
+  if (result.kind === "text") {
+    return { json: { result: "text", text: result.text }, print: () => printText(result.text) };
+  }
+  const { paths } = result;
+  return {
+    json: { result: "files", folder, paths },
+    print: () => printExact(paths.map((path) => `${visible(path)}\n`).join("")),
+  };
+}
+
+/** Exact for a program; for a terminal nothing in it can drive one, but it may have lines and columns. */
+function printText(text: string): void {
+  if (!Deno.stdout.isTerminal()) return printExact(text);
+  const shown = text.split("\n").map((line) => line.split("\t").map(escapeHidden).join("\t")).join("\n");
+  printExact(shown.endsWith("\n") ? shown : `${shown}\n`);
+}
+
+function visible(path: string): string {
+  return Deno.stdout.isTerminal() ? escapeHidden(path) : path;
+}

@@ -1,0 +1,201 @@
+/** What the events of a transfer look like to the person in front of it: lines on standard error, and the progress. */
+import type { TransferEvent } from "../protocol/transfer/events.ts";
+import type { Offer } from "../protocol/transfer/offer.ts";
+import { printNotice } from "./terminal.ts";
+import { offerSummary, shown } from "./transfer_offer.ts";
+import { type ProgressView, type Snapshot, SpeedMeter } from "./transfer_progress.ts";
+import { formatBytes, formatSpeed, formatTime } from "./transfer_units.ts";
+
+export interface TransferViewOptions {
+  readonly side: "sender" | "receiver";
+  readonly relay: string;
+  readonly receivers: number;
+  readonly graceMs: number;
+  readonly waitMs: number;
+  readonly progress: ProgressView;
+  readonly monotonicMs?: () => number;
+  readonly print?: (line: string) => void;
+}
+
+/** How far one receiver is. */
+interface Receiver {
+  receivedBytes: number;
+  file: number;
+  fileBytes: number;
+}
+
+/** Turns the events of one transfer into lines. */
+export class TransferView {
+  readonly #options: TransferViewOptions;
+  readonly #monotonicMs: () => number;
+  readonly #print: (line: string) => void;
+  readonly #meter = new SpeedMeter();
+  readonly #receivers = new Map<number, Receiver>();
+  #offer: Offer | null = null;
+  /** Where each file ends, counted over the bytes of all of them: they come in their order. */
+  #fileEnds: readonly number[] = [];
+  #latest = 1;
+  /** Bytes that came in this run, and when the first of them could. */
+  #movedBytes = 0;
+  #begunMs: number | null = null;
+  #isWaitingTold = false;
+
+  constructor(options: TransferViewOptions) {
+    this.#options = options;
+    this.#monotonicMs = options.monotonicMs ?? (() => performance.now());
+    this.#print = options.print ?? printNotice;
+  }
+
+  /** Takes one event; never throws. */
+  take(event: TransferEvent): void {
+    switch (event.event) {
+      case "code":
+        return;
+      case "waiting":
+        return this.#waiting();
+      case "paired":
+        return this.#paired(event.receiver, event.resumed);
+      case "offer":
+        return this.#offered(event.offer);
+      case "accepted":
+        return this.#accepted(event.receiver, event.missingBytes);
+      case "progress":
+        return this.#progressed(event);
+      case "file_done":
+        return this.#changed();
+      case "interrupted":
+        return this.#interrupted(event.receiver, event.message);
+      case "done":
+        return this.#done(event.receiver);
+      case "receiver_failed":
+        return this.#say(`warning: ${this.#who(event.receiver)} has failed: ${event.message}`);
+    }
+  }
+
+  /** Takes away what is drawn. */
+  clear(): void {
+    this.#options.progress.clear();
+  }
+
+  #say(line: string): void {
+    this.clear();
+    this.#print(line);
+  }
+
+  #waiting(): void {
+    const { relay, waitMs, receivers, side } = this.#options;
+    const again = receivers > 1 ? "waiting for another receiver" : "waiting again for the other side";
+    const what = this.#isWaitingTold ? again : "waiting for the other side";
+    // A receiver waits shorter where its code was tried before.
+    const isFirst = !this.#isWaitingTold && side === "sender";
+    this.#say(`${what} at ${relay}${isFirst ? `, for up to ${formatTime(waitMs)}` : ""}`);
+    this.#isWaitingTold = true;
+  }
+
+  #paired(receiver: number, resumed: boolean): void {
+    this.#say(`${this.#who(receiver)} is there${resumed ? " again" : ", and knows the code"}`);
+  }
+
+  #offered(offer: Offer): void {
+    if (this.#offer !== null) return;
+    this.#offer = offer;
+    let bytes = 0;
+    const ends = offer.entries.map(({ kind, sizeBytes }) => kind === "file" ? (bytes += sizeBytes) : null);
+    this.#fileEnds = ends.filter((end) => end !== null);
+    if (this.#options.side === "sender") this.#say(`offering ${offerSummary(offer)}`);
+  }
+
+  #accepted(receiver: number, missingBytes: number): void {
+    const total = this.#offer?.totalBytes ?? missingBytes;
+    this.#receiver(receiver).receivedBytes = total - missingBytes;
+    this.#latest = receiver;
+    this.#begunMs ??= this.#monotonicMs();
+    if (missingBytes < total) {
+      const before = formatBytes(total - missingBytes);
+      this.#say(`${formatBytes(missingBytes)} to go, the other ${before} came before`);
+    }
+    this.#changed();
+  }
+
+  #progressed(event: TransferEvent & { readonly event: "progress" }): void {
+    const state = this.#receiver(event.receiver);
+    const moved = Math.max(0, event.receivedBytes - state.receivedBytes);
+    this.#meter.add(this.#monotonicMs(), moved);
+    this.#movedBytes += moved;
+    state.receivedBytes = event.receivedBytes;
+    state.file = event.file;
+    state.fileBytes = event.fileBytes;
+    this.#latest = event.receiver;
+    this.#changed();
+  }
+
+  #interrupted(receiver: number, message: string): void {
+    this.#meter.reset();
+    const { receivers, graceMs } = this.#options;
+    const who = receivers > 1 ? `${this.#who(receiver)}: ` : "";
+    this.#say(`warning: ${who}${message}; trying again for up to ${formatTime(graceMs)}`);
+  }
+
+  #done(receiver: number): void {
+    const { side, receivers } = this.#options;
+    const tookMs = this.#begunMs === null ? 0 : this.#monotonicMs() - this.#begunMs;
+    const speed = tookMs > 0 && this.#movedBytes > 0 && receivers === 1
+      ? `, ${formatSpeed(this.#movedBytes * 1000 / tookMs)}`
+      : "";
+    const what = this.#offer === null ? "everything" : offerSummary(this.#offer);
+    const time = `in ${formatTime(tookMs)}${speed}`;
+    this.#say(
+      side === "receiver"
+        ? `received and verified ${what} ${time}`
+        : `${this.#who(receiver)} has received and verified ${what} ${time}`,
+    );
+  }
+
+  #changed(): void {
+    this.#options.progress.changed(() => this.#snapshot());
+  }
+
+  #snapshot(): Snapshot {
+    const states = [...this.#receivers.values()];
+    const sum = (of: (state: Receiver) => number): number =>
+      states.reduce((total, each) => total + of(each), 0);
+    const latest = this.#receiver(this.#latest);
+    const entry = this.#offer?.entries[latest.file];
+    return {
+      doneBytes: sum(({ receivedBytes }) => receivedBytes),
+      totalBytes: (this.#offer?.totalBytes ?? 0) * states.length,
+      doneFiles: sum(({ receivedBytes }) => countUpTo(this.#fileEnds, receivedBytes)),
+      files: this.#fileEnds.length * states.length,
+      bytesPerSecond: this.#meter.at(this.#monotonicMs()),
+      current: entry === undefined ? null : {
+        name: states.length > 1 ? `${this.#who(this.#latest)}: ${shown(entry.path)}` : shown(entry.path),
+        doneBytes: latest.fileBytes,
+        sizeBytes: entry.sizeBytes,
+      },
+    };
+  }
+
+  #receiver(receiver: number): Receiver {
+    const known = this.#receivers.get(receiver);
+    if (known !== undefined) return known;
+    const state: Receiver = { receivedBytes: 0, file: -1, fileBytes: 0 };
+    this.#receivers.set(receiver, state);
+    return state;
+  }
+
+  #who(receiver: number): string {
+    if (this.#options.receivers > 1) return `receiver ${receiver}`;
+    return this.#options.side === "sender" ? "the receiver" : "the sender";
+  }
+}
+
+/** How many of the ascending numbers are not above this one. */
+function countUpTo(numbers: readonly number[], most: number): number {
+  let low = 0;
+  for (let high = numbers.length; low < high;) {
+    const middle = Math.floor((low + high) / 2);
+    if ((numbers[middle] ?? 0) <= most) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

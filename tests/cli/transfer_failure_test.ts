@@ -1,0 +1,104 @@
+/** What people read when a transfer fails, and how it is ended. */
+import assert from "node:assert/strict";
+import { interruptedFailure, type TransferContext, transferFailure } from "../../src/cli/transfer_failure.ts";
+import { generateCode } from "../../src/protocol/transfer/code.ts";
+import { TransferError, type TransferErrorCode } from "../../src/protocol/transfer/errors.ts";
+import { systemRandomBytes } from "../../src/protocol/rpc/timers.ts";
+import { Failure, UsageFailure } from "../../src/system/failure.ts";
+import { withoutKeys } from "../../src/system/without_keys.ts";
+
+const RELAY = "relay.example:8080";
+const SIDES = ["sender", "receiver"] as const;
+
+/** Every reason, and whether its end is worth a hint at each side. */
+const REASONS: Readonly<Record<TransferErrorCode, readonly TransferContext["side"][]>> = {
+  code: ["sender", "receiver"],
+  mismatch: ["sender", "receiver"],
+  spent: ["sender", "receiver"],
+  unreachable: ["sender", "receiver"],
+  absent: ["sender", "receiver"],
+  silent: ["sender", "receiver"],
+  lost: ["sender", "receiver"],
+  malformed: ["sender", "receiver"],
+  tampered: ["sender", "receiver"],
+  version: ["sender", "receiver"],
+  refused: ["receiver"],
+  path: ["receiver"],
+  collision: ["receiver"],
+  exists: ["receiver"],
+  limit: ["receiver"],
+  space: ["receiver"],
+  // What the system said is in the message.
+  storage: [],
+  changed: ["sender", "receiver"],
+  hash: ["sender", "receiver"],
+  cancelled: ["sender", "receiver"],
+};
+
+function failureOf(error: unknown, side: TransferContext["side"]): Failure {
+  const failure = transferFailure(error, { side, relay: RELAY });
+  assert(failure instanceof Failure, String(failure));
+  return failure;
+}
+
+for (const [code, hinted] of Object.entries(REASONS) as [TransferErrorCode, readonly string[]][]) {
+  Deno.test(`transferFailure() of "${code}" keeps the message and says the next step where there is one`, () => {
+    for (const side of SIDES) {
+      const failure = failureOf(new TransferError(code, "what happened"), side);
+      assert.equal(failure.message, "what happened");
+      assert.equal(failure.hint !== undefined, hinted.includes(side), `${side}: ${failure.hint}`);
+      assert.doesNotMatch(failure.hint ?? "", /\.$/);
+      // A code that cannot be read is wrong usage; everything else failed.
+      assert.equal(failure instanceof UsageFailure, code === "code");
+    }
+  });
+}
+
+Deno.test("transferFailure() names the relay where it cannot be reached, and the option that takes hidden names", () => {
+  assert.match(
+    failureOf(new TransferError("unreachable", "x"), "sender").hint ?? "",
+    /at relay\.example:8080 /,
+  );
+  const hidden = new TransferError(
+    "path",
+    'the path ".a": found a name that begins with a dot, accepted are others',
+  );
+  assert.match(failureOf(hidden, "receiver").hint ?? "", /--hidden/);
+  const link = new TransferError("path", "cannot write in/d: a symbolic link is there");
+  assert.match(failureOf(link, "receiver").hint ?? "", /^take the link away, or name another folder with -o/);
+  assert.doesNotMatch(failureOf(new TransferError("path", "found .."), "receiver").hint ?? "", /--hidden/);
+});
+
+Deno.test("transferFailure() gives other hints where the other side ended it", () => {
+  const there = (code: TransferErrorCode): string | undefined =>
+    failureOf(new TransferError(code, "x", { side: "there" }), "sender").hint;
+  assert.match(there("exists") ?? "", /the other side can allow it with --overwrite/);
+  assert.match(there("limit") ?? "", /--max-files and --max-bytes/);
+  assert.match(there("space") ?? "", /make room/);
+  assert.equal(there("refused"), undefined);
+});
+
+Deno.test("transferFailure() tells the cause only where the message is none", () => {
+  const cause = new Error("the disk is on fire");
+  const known = failureOf(new TransferError("storage", "could not read a: it burns", { cause }), "sender");
+  assert.equal(known.cause, undefined);
+  const unforeseen = new TransferError("storage", "cannot go on with the transfer: something failed here", {
+    cause,
+  });
+  assert.equal(failureOf(unforeseen, "sender").cause, cause);
+});
+
+Deno.test("transferFailure() leaves what is no failure of a transfer as it is", () => {
+  const error = new Failure("cannot share", { hint: "do not" });
+  assert.equal(transferFailure(error, { side: "sender", relay: RELAY }), error);
+  assert.match(interruptedFailure("Ctrl-C").hint ?? "", /^run the same command again on both sides/);
+});
+
+Deno.test("no code looks like a key, which would be hidden where it is printed", () => {
+  for (let i = 0; i < 1000; i++) {
+    const { text } = generateCode(systemRandomBytes);
+    assert.equal(withoutKeys(text), text);
+  }
+  const longest = `123456789-${Array.from({ length: 8 }, () => "abstract").join("-")}`;
+  assert.equal(withoutKeys(longest), longest);
+});
