@@ -1,6 +1,6 @@
-/** A child process whose log lines can be waited for. Shared by the demo and the end-to-end tests. */
+/** A child process whose lines can be waited for. Shared by the demo and the end-to-end tests. */
 
-/** One line that the process wrote on standard error, parsed when it is JSON. */
+/** One line that the process wrote, parsed when it is JSON. */
 export interface LogLine {
   readonly text: string;
   readonly fields: Readonly<Record<string, unknown>>;
@@ -11,6 +11,8 @@ export interface LoggedProcessOptions {
   readonly env?: Record<string, string>;
   /** Words before `deno`: a program that runs it in another surrounding, such as `ip netns exec NAME`. */
   readonly launcher?: readonly string[];
+  /** Where its lines are read: a service logs on standard error, a client reports on standard output. @default "stderr" */
+  readonly reads?: "stdout" | "stderr";
 }
 
 export class ChildGone extends Error {
@@ -26,14 +28,14 @@ function parseLine(text: string): LogLine {
       return { text, fields: value as Record<string, unknown> };
     }
   } catch {
-    // Not every line on standard error is ours (a crash of the runtime, say): kept as text.
+    // Not every line is ours (a crash of the runtime, say): kept as text.
   }
   return { text, fields: {} };
 }
 
 /**
- * Starts `deno` with the given words and reads its standard error line by line. Lines are kept, so a wait
- * that begins after the line was written still finds it.
+ * Starts `deno` with the given words and reads what it writes line by line. Lines are kept, so a wait that begins after
+ * the line was written still finds it.
  */
 export class LoggedProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
@@ -43,16 +45,16 @@ export class LoggedProcess implements AsyncDisposable {
   #ended = false;
 
   constructor(args: readonly string[], options: LoggedProcessOptions = {}) {
-    const { launcher = [], ...others } = options;
+    const { launcher = [], reads = "stderr", ...others } = options;
     const [program = "", ...words] = [...launcher, Deno.execPath(), ...args];
     this.#child = new Deno.Command(program, {
       args: words,
       ...others,
       stdin: "null",
-      stdout: "null",
-      stderr: "piped",
+      stdout: reads === "stdout" ? "piped" : "null",
+      stderr: reads === "stderr" ? "piped" : "null",
     }).spawn();
-    this.#reading = this.#read();
+    this.#reading = this.#read(this.#child[reads]);
   }
 
   get pid(): number {
@@ -67,9 +69,9 @@ export class LoggedProcess implements AsyncDisposable {
     return this.#child.status;
   }
 
-  async #read(): Promise<void> {
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
     let rest = "";
-    for await (const chunk of this.#child.stderr) {
+    for await (const chunk of stream) {
       const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = parts.pop() ?? "";
       for (const text of parts) this.#lines.push(parseLine(text));
