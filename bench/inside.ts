@@ -14,6 +14,7 @@ import { measureLatency } from "./latency.ts";
 import { measureMemory } from "./memory.ts";
 import type { Message } from "./message.ts";
 import { receiveBufferBytes } from "./receive_buffer.ts";
+import { measureRelayCrowd, measureRelayStream } from "./relay.ts";
 import { measureReplay } from "./replay.ts";
 import { atLeast, skippedRow } from "./row.ts";
 import { measureInProcess, measureTcp, measureUnix, measureWorker } from "./rpc/ways.ts";
@@ -33,6 +34,8 @@ const GROUPS: Readonly<Record<string, Group>> = {
   unix: measureUnix,
   worker: measureWorker,
   "in-process": measureInProcess,
+  "relay-stream": measureRelayStream,
+  "relay-crowd": measureRelayCrowd,
 };
 
 const encoder = new TextEncoder();
