@@ -1,5 +1,6 @@
 /**
- * Records: how a stream of bytes is encrypted, one key for each direction. Used by RPC after the handshake.
+ * Records: how a stream of bytes is encrypted, one key for each direction. Used by RPC after the handshake, and by
+ * transfers after their hellos.
  *
  *   | length u32 | ciphertext | tag 16 |        length: of ciphertext and tag; big-endian
  *
@@ -201,7 +202,8 @@ export function recordLength(head: Uint8Array<ArrayBuffer>): number {
 
 /** @throws {RecordError} "length" if it is not as long as it says */
 function requireWhole(record: Uint8Array<ArrayBuffer>): void {
-  if (recordLength(record) !== record.length - RECORD_LENGTH_BYTES) {
+  const restBytes = record.length - RECORD_LENGTH_BYTES;
+  if (restBytes < 0 || recordLength(record) !== restBytes) {
     throw new RecordError("length", "cannot open a record: it does not have the length that it says");
   }
 }

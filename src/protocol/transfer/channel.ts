@@ -26,8 +26,6 @@ export interface ChannelKeys {
   readonly sealer: RecordSealer;
   /** For what the other side writes. */
   readonly opener: RecordOpener;
-  /** What was received behind the other side's confirmation, if anything. */
-  readonly rest?: Uint8Array<ArrayBuffer>;
 }
 
 /** What came: a message, with its chunk if it is a `data`. */
@@ -60,12 +58,7 @@ export class TransferChannel {
   constructor(connection: Connection, paired: ChannelKeys, options: ChannelOptions) {
     this.#connection = connection;
     this.#limits = options.limits;
-    this.#incoming = new IncomingRecords(
-      connection,
-      paired.opener,
-      paired.rest ?? new Uint8Array(0),
-      options.timers,
-    );
+    this.#incoming = new IncomingRecords(connection, paired.opener, options.timers);
     this.#outgoing = new OutgoingRecords(connection, paired.sealer, options.timers);
   }
 
@@ -75,6 +68,11 @@ export class TransferChannel {
    */
   get heardMs(): number {
     return this.#incoming.heardMs;
+  }
+
+  /** How much has come of the chunk that is being read, 0 to 1; for display, as nothing of it is verified yet. */
+  get partOfNext(): number {
+    return this.#incoming.partOfNext;
   }
 
   /** When bytes were handed over to the connection for the last time; the making of the channel at first. */

@@ -10,9 +10,9 @@ import type { Timers } from "../rpc/timers.ts";
 import type { Connection } from "../transport/transport.ts";
 
 /** WebCrypto opens each record in a thread: so many keep the cores busy, and each more costs 4 MB. */
-const MAX_OPENING = 3;
+const MAX_OPENING = 2;
 /** Nothing more is read while so much is opened or being opened, and nobody has taken it. */
-const MAX_AHEAD_BYTES = 3 * 1024 * 1024;
+const MAX_AHEAD_BYTES = 2 * 1024 * 1024;
 const MAX_AHEAD_RECORDS = 64;
 /** What is read beyond a record that is known to come: the length of the next one, and small ones whole. */
 const READ_BEYOND_BYTES = 16 * 1024;
@@ -31,9 +31,9 @@ export class IncomingRecords {
   readonly #opener: RecordOpener;
   readonly #timers: Timers;
   /** Received and not opened: `#start` to `#end`. WebCrypto copies, so that it serves for every record. */
-  #inbox: Uint8Array<ArrayBuffer>;
+  #inbox = new Uint8Array(READ_BEYOND_BYTES);
   #start = 0;
-  #end: number;
+  #end = 0;
   /** Opened or being opened, in order. */
   readonly #ahead: Ahead[] = [];
   #aheadBytes = 0;
@@ -43,30 +43,25 @@ export class IncomingRecords {
   #last: Ahead | null = null;
   #arrived: (() => void) | null = null;
   #heardMs: number;
+  /** Length of the record that is being read, if it is a long one; else 0. */
+  #longBytes = 0;
 
-  /**
-   * Reads nothing before it is asked.
-   *
-   * @param rest what was received before
-   */
-  constructor(
-    connection: Connection,
-    opener: RecordOpener,
-    rest: Uint8Array<ArrayBuffer>,
-    timers: Timers,
-  ) {
+  /** Reads nothing before it is asked. */
+  constructor(connection: Connection, opener: RecordOpener, timers: Timers) {
     this.#connection = connection;
     this.#opener = opener;
     this.#timers = timers;
     this.#heardMs = timers.monotonicMs();
-    this.#inbox = new Uint8Array(rest.length + READ_BEYOND_BYTES);
-    this.#inbox.set(rest);
-    this.#end = rest.length;
   }
 
   /** When bytes came for the last time; now, while it is this side that does not read. */
   get heardMs(): number {
     return this.#isReading ? this.#heardMs : this.#timers.monotonicMs();
+  }
+
+  /** How much has come of the record that is being read, 0 to 1; 0 of one that is not long. */
+  get partOfNext(): number {
+    return this.#longBytes === 0 ? 0 : Math.min(1, (this.#end - this.#start) / this.#longBytes);
   }
 
   /**
@@ -111,7 +106,9 @@ export class IncomingRecords {
     try {
       await this.#receive(RECORD_LENGTH_BYTES);
       const bytes = RECORD_LENGTH_BYTES + recordLength(this.#inbox.subarray(this.#start, this.#end));
+      this.#longBytes = bytes > READ_BEYOND_BYTES ? bytes : 0;
       await this.#receive(bytes);
+      this.#longBytes = 0;
       const record = this.#inbox.subarray(this.#start, this.#start + bytes);
       this.#start += bytes;
       if (this.#last === null) this.#open(record);

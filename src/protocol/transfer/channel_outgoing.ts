@@ -4,9 +4,9 @@ import type { Timers } from "../rpc/timers.ts";
 import type { Connection } from "../transport/transport.ts";
 
 /** WebCrypto seals each record in a thread: so many keep the cores busy, and each more costs 4 MB. */
-const MAX_SEALING = 3;
-/** Whoever adds a record waits while more than two chunks are not written: a third is sealed while one is written. */
-const MAX_WAITING_BYTES = 2.5 * 1024 * 1024;
+const MAX_SEALING = 2;
+/** Whoever adds a record waits while more than one chunk is not written: a second is sealed while it is written. */
+const MAX_WAITING_BYTES = 1.5 * 1024 * 1024;
 const MAX_WAITING_RECORDS = 64;
 /** Records of up to this length are written together; a longer one is written from where it was sealed. */
 const JOINED_BYTES = 16 * 1024;

@@ -46,7 +46,7 @@ export const SHARE_BYTES: Readonly<Record<PairingMode, number>> = {
 export interface Hello {
   readonly mode: PairingMode;
   readonly role: TransferRole;
-  /** 16 random bytes, the same for as long as this side shares or receives. */
+  /** 16 random bytes, the same for as long as this side looks for one other side. */
   readonly instance: Uint8Array;
   /** Of the length in `SHARE_BYTES`; never used before. */
   readonly share: Uint8Array;
@@ -87,7 +87,9 @@ export function encodeHello({ mode, role, instance, share }: Hello): Uint8Array<
  */
 export function checkHelloStart(start: Uint8Array): void {
   if (!MAGIC.every((byte, at) => start[at] === byte)) {
-    throw new PairingError("malformed", "found something that is no hello of this protocol");
+    throw new PairingError("malformed", "found something that is no hello of this protocol", {
+      isForeign: true,
+    });
   }
   const version = start[VERSION_AT];
   if (version !== TRANSFER_VERSION) {

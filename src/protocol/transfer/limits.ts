@@ -24,8 +24,10 @@ export const DEFAULT_LIMITS: TransferLimits = {
 export const SILENCE_MS = 15_000;
 /** Every side says something at least this often once both have proven themselves. */
 export const HEARTBEAT_MS = 1_000;
-/** How long the next message of a pairing that has begun is waited for. */
+/** How long the rest of a hello is waited for. */
 export const PAIRING_STEP_MS = 3_000;
+/** How long a confirmation is waited for. The guess is made durable before, which takes a busy disk many seconds. */
+export const CONFIRMATION_MS: number = SILENCE_MS;
 /** A connection that waits at the relay is given up and made anew after this. */
 export const RENEW_MS = 20_000;
 /** After a meeting with the wrong one, the next try comes after a random time of up to this. */

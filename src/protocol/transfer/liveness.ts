@@ -8,6 +8,8 @@ import type { Timers } from "../rpc/timers.ts";
 export interface LivenessHooks {
   /** Whether a heartbeat goes out each second, or only after a second in which nothing was said. */
   readonly beatsAlways: boolean;
+  /** A second has passed, at most; told whether or not a heartbeat goes out. */
+  beating?(): void;
   /** For our heartbeats. */
   receivedBytes(): number;
   /** The other side is silent. */
@@ -87,6 +89,7 @@ export class Liveness {
     const isDue = this.#hooks.beatsAlways || quietMs >= HEARTBEAT_MS;
     const nextMs = isDue ? HEARTBEAT_MS : Math.ceil(HEARTBEAT_MS - quietMs);
     this.#callOffBeat = this.#timers.after(nextMs, () => this.#beat());
+    this.#hooks.beating?.();
     if (isDue && !this.#isBeating) this.#sayBeat();
   }
 

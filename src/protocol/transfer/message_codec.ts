@@ -27,28 +27,29 @@ const MAX_DATE_MS = 8_640_000_000_000_000;
 /** Every character needs at least one byte and at most three. */
 const UTF8_BYTES_PER_UNIT = 3;
 
-const REASONS: ReadonlySet<unknown> = new Set<TransferErrorCode>([
-  "code",
-  "mismatch",
-  "spent",
-  "unreachable",
-  "absent",
-  "silent",
-  "lost",
-  "malformed",
-  "tampered",
-  "version",
-  "refused",
-  "path",
-  "collision",
-  "exists",
-  "limit",
-  "space",
-  "storage",
-  "changed",
-  "hash",
-  "cancelled",
-]);
+/** A record, so that none of the names can be forgotten here. */
+const REASONS: Readonly<Record<TransferErrorCode, true>> = {
+  code: true,
+  mismatch: true,
+  spent: true,
+  unreachable: true,
+  absent: true,
+  silent: true,
+  lost: true,
+  malformed: true,
+  tampered: true,
+  version: true,
+  refused: true,
+  path: true,
+  collision: true,
+  exists: true,
+  limit: true,
+  space: true,
+  storage: true,
+  changed: true,
+  hash: true,
+  cancelled: true,
+};
 
 /** Whether a value may stand in a field. */
 type Check = (value: unknown) => boolean;
@@ -83,7 +84,7 @@ const messages: Readonly<Record<TransferMessage["type"], Fields>> = {
   done: { type: oneOf("done") },
   stop: {
     type: oneOf("stop"),
-    reason: (value) => REASONS.has(value),
+    reason: (value) => typeof value === "string" && Object.hasOwn(REASONS, value),
     text: text(0, MAX_STOP_TEXT_BYTES),
   },
 };

@@ -86,12 +86,11 @@ function caseless(name: string): string {
 }
 
 /**
- * Full case folding, by way of the mappings that the language has. They differ in two letters: the dotless i is no
- * form of the other one, and a sigma is the same at the end of a word.
+ * Full case folding, by way of the mappings that the language has. One letter differs: the dotless i, in capitals like
+ * the other one, is no form of it.
  */
 function foldedCase(text: string): string {
-  return text.split("ı").map((part) => part.toLowerCase().toUpperCase().toLowerCase()).join("ı")
-    .replaceAll("ς", "σ");
+  return text.split("ı").map((part) => part.toLowerCase().toUpperCase().toLowerCase()).join("ı");
 }
 
 const encoder = new TextEncoder();

@@ -2,6 +2,7 @@
 import { TransferError } from "./errors.ts";
 import type { TransferLimits } from "./limits.ts";
 import type { OfferMessage } from "./messages.ts";
+import { utf8Bytes } from "./name_rules.ts";
 import { CHUNK_BYTES, type Offer, type OfferEntry } from "./offer.ts";
 
 /** Longest text: one chunk. It is held in memory as a whole, and shown. */
@@ -77,13 +78,6 @@ export class OfferCheck {
     }
     this.#entries.push(entry);
   }
-}
-
-const encoder = new TextEncoder();
-
-/** Length of a text in bytes of UTF-8. */
-export function utf8Bytes(text: string): number {
-  return encoder.encode(text).length;
 }
 
 function requireAtMost(what: string, found: number, accepted: number): void {

@@ -10,7 +10,7 @@
  *            S  memory: spend            durable, before S looks at it
  *            S compares
  *            S  memory: proven
- *   S -> R         its confirmation      the first record of its direction; only if R's was right
+ *   S -> R         its confirmation      the first record of its direction; only if R's was right, else a refusal
  *            R compares
  *            R  memory: proven
  *
@@ -41,7 +41,7 @@ import {
 } from "./hello.ts";
 import { codeIdentifier, resumeIdentifier } from "./identifier.ts";
 import { type PairingKeys, pairingKeys, transcriptHash } from "./key_schedule.ts";
-import { PAIRING_STEP_MS, RENEW_MS } from "./limits.ts";
+import { CONFIRMATION_MS, PAIRING_STEP_MS, RENEW_MS } from "./limits.ts";
 import type { PairingMemory } from "./memory.ts";
 import { PairingError } from "./pairing_error.ts";
 import { PairingLine } from "./pairing_line.ts";
@@ -52,6 +52,11 @@ export { PairingError, type PairingFailure } from "./pairing_error.ts";
 
 const CONFIRMATION_BYTES = 32;
 const SEALED_CONFIRMATION_BYTES = CONFIRMATION_BYTES + RECORD_TAG_BYTES;
+/**
+ * What a sender answers to a wrong confirmation: a length that no record has. It shows no more than hanging up does;
+ * but a receiver that hears nothing may think that the link was lost, and look for its sender again in vain.
+ */
+const REFUSAL: Uint8Array<ArrayBuffer> = new Uint8Array(RECORD_LENGTH_BYTES);
 
 /** By what two find each other and prove to be the right ones. */
 export type Rendezvous =
@@ -65,7 +70,7 @@ export type Rendezvous =
 /** What one side brings. */
 export interface PairingOptions {
   readonly role: TransferRole;
-  /** 16 random bytes, the same for as long as this side shares or receives, by which it knows itself again. */
+  /** 16 random bytes, the same for as long as this side looks for one other side, by which it knows itself again. */
   readonly instance: Uint8Array;
   readonly rendezvous: Rendezvous;
   /** Whether a relay is told whom to bring together, or the connection leads to the other side itself. */
@@ -76,7 +81,7 @@ export interface PairingOptions {
   readonly random: RandomBytes;
   /** How long nobody may be there. @default RENEW_MS */
   readonly renewMs?: number;
-  /** How long each message of the other side may take once the first has begun. @default PAIRING_STEP_MS */
+  /** How long the hello of the other side may take once it has begun. @default PAIRING_STEP_MS */
   readonly stepMs?: number;
   /** Gives up. */
   readonly signal?: AbortSignal | undefined;
@@ -184,9 +189,9 @@ async function confirmAsReceiver(line: PairingLine, agreed: Agreed, options: Pai
   const { memory, rendezvous, signal } = options;
   if (rendezvous.kind === "code") await memory.spend(agreed.resumeSecret);
   try {
-    line.step();
+    line.step(CONFIRMATION_MS);
     await line.write(await agreed.sealer.seal(agreed.ownConfirmation));
-    await requireConfirmation(await readConfirmation(line), agreed, options);
+    if (!await isConfirmation(await readConfirmation(line), agreed)) throw unproven(options);
   } catch (error) {
     signal?.throwIfAborted();
     // Also if the connection was lost: whoever is there may have cut it, having seen that its guess was wrong.
@@ -198,18 +203,22 @@ async function confirmAsReceiver(line: PairingLine, agreed: Agreed, options: Pai
 
 async function confirmAsSender(line: PairingLine, agreed: Agreed, options: PairingOptions): Promise<void> {
   const { memory, rendezvous } = options;
-  line.step();
+  line.step(CONFIRMATION_MS);
   const record = await readConfirmation(line);
   line.pause();
   if (rendezvous.kind === "code") await memory.spend(agreed.resumeSecret);
-  await requireConfirmation(record, agreed, options);
-  if (rendezvous.kind === "code") await memory.proven(agreed.resumeSecret);
-  const answer = await agreed.sealer.seal(agreed.ownConfirmation);
+  const isProven = await isConfirmation(record, agreed);
+  if (isProven && rendezvous.kind === "code") await memory.proven(agreed.resumeSecret);
+  await answer(line, isProven ? await agreed.sealer.seal(agreed.ownConfirmation) : REFUSAL);
+  if (!isProven) throw unproven(options);
+}
+
+async function answer(line: PairingLine, bytes: Uint8Array): Promise<void> {
   line.step();
   try {
-    await line.write(answer);
+    await line.write(bytes);
   } catch {
-    // As if it had been lost a moment later, on its way: the receiver has proven itself, and can redial.
+    // As if it had been lost a moment later, on its way: a receiver that has proven itself can redial.
   }
 }
 
@@ -224,17 +233,12 @@ async function readConfirmation(line: PairingLine): Promise<Uint8Array<ArrayBuff
   return record;
 }
 
-/** @throws {PairingError} "mismatch" with a code, else "malformed" */
-async function requireConfirmation(
+async function isConfirmation(
   record: Uint8Array<ArrayBuffer>,
   { opener, theirConfirmation }: Agreed,
-  { rendezvous }: PairingOptions,
-): Promise<void> {
+): Promise<boolean> {
   const found = await opened(opener, record);
-  if (found !== null && equalInConstantTime(found, theirConfirmation)) return;
-  throw rendezvous.kind === "code"
-    ? mismatch()
-    : new PairingError("malformed", "found a side that does not have the secret from before");
+  return found !== null && equalInConstantTime(found, theirConfirmation);
 }
 
 /** The plaintext; null if it cannot be opened. */
@@ -245,6 +249,12 @@ async function opened(opener: RecordOpener, record: Uint8Array<ArrayBuffer>): Pr
     if (error instanceof RecordError) return null;
     throw error;
   }
+}
+
+function unproven({ rendezvous }: PairingOptions): PairingError {
+  return rendezvous.kind === "code"
+    ? mismatch()
+    : new PairingError("malformed", "found a side that does not have the secret from before");
 }
 
 function mismatch(cause?: unknown): PairingError {

@@ -30,12 +30,19 @@ export class PairingError extends Error {
   readonly failure: PairingFailure;
   /** Whether a single byte had come from the other side; without one, it was the relay that closed. */
   readonly heard: boolean;
+  /** Whether what came does not even begin as a hello does: whoever answers there does not speak this protocol. */
+  readonly isForeign: boolean;
 
   /** Makes one. */
-  constructor(failure: PairingFailure, found: string, options: ErrorOptions & { heard?: boolean } = {}) {
+  constructor(
+    failure: PairingFailure,
+    found: string,
+    options: ErrorOptions & { heard?: boolean; isForeign?: boolean } = {},
+  ) {
     super(`cannot pair: ${found}`, options);
     this.name = "PairingError";
     this.failure = failure;
     this.heard = options.heard ?? true;
+    this.isForeign = options.isForeign ?? false;
   }
 }

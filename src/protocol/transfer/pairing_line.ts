@@ -8,7 +8,7 @@ export interface PairingLineOptions {
   readonly timers: Timers;
   /** For the first byte of the other side. */
   readonly renewMs: number;
-  /** For the whole of what it says next, once it has begun to. */
+  /** For the whole of what is said next, if nothing else is said. */
   readonly stepMs: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -18,7 +18,8 @@ export class PairingLine {
   readonly #connection: Connection;
   readonly #options: PairingLineOptions;
   #callOff: () => void = () => {};
-  #isOver: PairingFailure | null = null;
+  /** What it is called that a time is over; null while none is. */
+  #overdue: PairingFailure | null = null;
   #heard = false;
   readonly #close: () => void;
 
@@ -32,8 +33,8 @@ export class PairingLine {
   }
 
   /** The time for one more message begins, ours or the other side's. */
-  step(): void {
-    this.#allow(this.#options.stepMs, "silent");
+  step(ms: number = this.#options.stepMs): void {
+    this.#allow(ms, "silent");
   }
 
   /** No time runs until the next `step`: what is done now is done on this side. */
@@ -89,7 +90,7 @@ export class PairingLine {
   #allow(ms: number, failure: PairingFailure): void {
     this.#callOff();
     this.#callOff = this.#options.timers.after(ms, () => {
-      this.#isOver = failure;
+      this.#overdue = failure;
       this.#connection.close();
     });
   }
@@ -98,8 +99,8 @@ export class PairingLine {
     const { signal } = this.#options;
     if (signal?.aborted) return signal.reason;
     const heard = this.#heard;
-    if (this.#isOver === "nobody") return new PairingError("nobody", "nobody came", { heard });
-    if (this.#isOver !== null) return new PairingError("silent", "the other side fell silent", { heard });
+    if (this.#overdue === "nobody") return new PairingError("nobody", "nobody came", { heard });
+    if (this.#overdue !== null) return new PairingError("silent", "the other side fell silent", { heard });
     return new PairingError("closed", "the connection was closed", { heard, cause });
   }
 }

@@ -66,8 +66,12 @@ class Receiver implements SessionRole {
     this.#onEvent = options.onEvent ?? ((): void => {});
   }
 
+  beating(): void {
+    this.#files?.tellPart();
+  }
+
   receivedBytes(): number {
-    return this.#files?.receivedBytes ?? 0;
+    return this.#files?.shownBytes ?? 0;
   }
 
   heartbeat(receivedBytes: number): void {

@@ -50,6 +50,10 @@ export class ArrivingFiles {
   readonly #finishing = new Set<Promise<void>>();
   #finished: () => void = () => {};
   #receivedBytes: number;
+  /** Most that was shown. */
+  #shownBytes = 0;
+  /** The chunk that is heard next, and may be on its way; null while that is not so. */
+  #next: { readonly arriving: ArrivingFile; readonly length: number } | null = null;
 
   /** Nothing has arrived. */
   constructor(
@@ -69,9 +73,24 @@ export class ArrivingFiles {
     this.#receivedBytes = offer.totalBytes - wanted.totalBytes;
   }
 
-  /** What the sink has of the offer, from before included. */
-  get receivedBytes(): number {
-    return this.#receivedBytes;
+  /**
+   * What has come of the offer, from before included, and with what is here of the chunk that is being read: on a slow
+   * link a chunk takes many seconds. For display only; never less than before, as a chunk that is read is not written yet.
+   */
+  get shownBytes(): number {
+    this.#shownBytes = Math.max(this.#shownBytes, this.#receivedBytes + this.#partBytes());
+    return this.#shownBytes;
+  }
+
+  /** Tells progress while a chunk is on its way. */
+  tellPart(): void {
+    if (this.#next === null || this.#partBytes() === 0) return;
+    const { file, bytes } = this.#next.arriving;
+    this.#progress.tell({ receivedBytes: this.shownBytes, file, fileBytes: bytes + this.#partBytes() });
+  }
+
+  #partBytes(): number {
+    return this.#next === null ? 0 : Math.floor(this.#session.partOfNext * this.#next.length);
   }
 
   /**
@@ -105,11 +124,14 @@ export class ArrivingFiles {
   }
 
   async #takeChunk(inbox: Inbox, arriving: ArrivingFile, chunk: number): Promise<void> {
-    const { file, entry } = arriving, heard = await inbox.next();
+    const { file, entry } = arriving, length = chunkLength(entry.sizeBytes, chunk);
+    this.#next = { arriving, length };
+    const heard = await inbox.next();
+    this.#next = null;
     if (!("body" in heard) || heard.message.file !== file || heard.message.chunk !== chunk) {
       throw outOfTurn(heard.message.type, `chunk ${chunk} of file ${file}`);
     }
-    const { body } = heard, length = chunkLength(entry.sizeBytes, chunk);
+    const { body } = heard;
     if (body.length > length) throw outOfTurn(`a chunk of ${body.length} bytes`, `one of ${length}`);
     await this.#session.wait(this.#lane.room(length));
     this.#lane.add(length, this.#makeReady(body, length), (ready) => this.#write(arriving, chunk, ready));
@@ -178,7 +200,7 @@ export class ArrivingFiles {
   }
 
   #progressOf({ file, bytes }: ArrivingFile): { receivedBytes: number; file: number; fileBytes: number } {
-    return { receivedBytes: this.#receivedBytes, file, fileBytes: bytes };
+    return { receivedBytes: this.shownBytes, file, fileBytes: bytes };
   }
 }
 

@@ -4,8 +4,8 @@
  */
 import type { Session } from "./session.ts";
 
-/** Chunks that have come and are not with the sink yet: four long ones. More is not read from the link. */
-const MAX_BYTES = 4 * 1024 * 1024;
+/** Chunks that have come and are not with the sink yet: two long ones. More is not read from the link. */
+const MAX_BYTES = 2 * 1024 * 1024;
 /** Of small files, of which each is an act that waits for the disk. */
 const MAX_ACTS = 64;
 

@@ -16,6 +16,7 @@ import { TransferError, type TransferErrorCode } from "./errors.ts";
 import type { OnTransferEvent } from "./events.ts";
 import { LAST_WORD_MS, SILENCE_MS, type TransferLimits } from "./limits.ts";
 import type { PairingMemory } from "./memory.ts";
+import { CHUNK_BYTES } from "./offer.ts";
 import type { TransferRole } from "./pairing.ts";
 import { GraceTime, pause } from "./redial.ts";
 import { type Dial, meet, type MeetOptions, type Met } from "./rendezvous.ts";
@@ -29,8 +30,6 @@ export interface LinkParts {
   readonly dial: Dial;
   /** Whether `dial` reaches a relay, which is told an identifier, and not the other side itself. */
   readonly throughRelay: boolean;
-  /** 16 random bytes of this run, by which it knows its own connections again. */
-  readonly instance: Uint8Array<ArrayBuffer>;
   /** How long a lost link, or a relay that cannot be reached, is tried again, in milliseconds. */
   readonly graceMs: number;
   /** The clock. */
@@ -67,8 +66,6 @@ const LINK_FAILURES: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>
 /** How a search for somebody whom one has met before ends when the time is over. */
 const GONE: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>(["absent", "unreachable", "version"]);
 const MS_PER_SECOND = 1_000;
-/** `pair` reads not one byte beyond its own. */
-const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 
 /**
  * Sessions until one has ended well. That the first two have paired is told by the caller, and here for every pairing
@@ -103,7 +100,7 @@ async function oneSession(
   try {
     signal.throwIfAborted();
     progress.begin();
-    const channel = new TransferChannel(connection, { ...paired, rest: NOTHING }, { limits, timers });
+    const channel = new TransferChannel(connection, paired, { limits, timers });
     await options.session(channel, (event) => progress.take(event));
     return null;
   } catch (error) {
@@ -126,26 +123,26 @@ async function meetAgain(grace: GraceTime, options: SessionsOptions): Promise<Me
   const { timers, signal, graceMs } = options, isComplete = options.isComplete();
   await pause(grace.pauseMs, timers, signal);
   const leftMs = isComplete ? LAST_WORD_MS : Infinity;
+  const untilMs = Math.min(grace.untilMs, timers.monotonicMs() + leftMs);
   try {
-    return await meet({
-      ...meetingBySecret(options, options),
-      untilMs: Math.min(grace.untilMs, timers.monotonicMs() + leftMs),
-      // The time that is left decides, whatever it is spent on.
-      graceMs,
-      onWaiting: () => {},
-    });
+    // The time that is left decides, whatever it is spent on: so all of the grace time for the relay.
+    return await meet({ ...meetingBySecret(options, options), untilMs, graceMs, onWaiting: () => {} });
   } catch (error) {
     if (!isGone(error)) throw error;
+    if (!isComplete) throw notHadAgain(error, graceMs);
     // Without a relay nobody can tell whether the sender is still looking for us.
-    if (isComplete && error.code === "unreachable" && !grace.isOver) return await meetAgain(grace, options);
-    if (isComplete) return null;
-    const found = error.code === "absent" ? "the other side did not come back" : error.message;
-    throw new TransferError(
-      "lost",
-      `the link was lost, and could not be had again within ${graceMs / MS_PER_SECOND} s: ${found}`,
-      { cause: error },
-    );
+    const isDialling = error.code === "unreachable" && timers.monotonicMs() >= untilMs && !grace.isOver;
+    return isDialling ? await meetAgain(grace, options) : null;
   }
+}
+
+function notHadAgain(cause: TransferError, graceMs: number): TransferError {
+  const found = cause.code === "absent" ? "the other side did not come back" : cause.message;
+  return new TransferError(
+    "lost",
+    `the link was lost, and could not be had again within ${graceMs / MS_PER_SECOND} s: ${found}`,
+    { cause },
+  );
 }
 
 /** What `meet` is told to meet somebody again. */
@@ -153,11 +150,10 @@ export function meetingBySecret(
   parts: LinkParts,
   { secret, memory, receiver }: Pick<SessionsOptions, "secret" | "memory" | "receiver">,
 ): Omit<MeetOptions, "untilMs" | "onWaiting"> {
-  const { role, instance, throughRelay, dial, graceMs, timers, random, signal, onEvent } = parts;
+  const { role, throughRelay, dial, graceMs, timers, random, signal, onEvent } = parts;
   return {
     pairing: {
       role,
-      instance,
       rendezvous: { kind: "resume", secret },
       sendIdentifier: throughRelay,
       memory,
@@ -171,7 +167,8 @@ export function meetingBySecret(
   };
 }
 
-function isGone(error: unknown): error is TransferError {
+/** Whether somebody whom one has met before did not come back in time. */
+export function isGone(error: unknown): error is TransferError {
   return error instanceof TransferError && GONE.has(error.code);
 }
 
@@ -190,6 +187,8 @@ class Progress {
   #isOfferTold = false;
   #leastMissingBytes = Infinity;
   #mostReceivedBytes = 0;
+  /** Of the sessions before. */
+  #earlierBytes = 0;
   #begunMs = 0;
   #hasMoved = false;
 
@@ -201,6 +200,7 @@ class Progress {
   begin(): void {
     this.#begunMs = this.#options.timers.monotonicMs();
     this.#hasMoved = false;
+    this.#earlierBytes = this.#mostReceivedBytes;
   }
 
   /**
@@ -230,7 +230,9 @@ class Progress {
         this.#leastMissingBytes = Math.min(this.#leastMissingBytes, event.missingBytes);
         return true;
       case "progress":
-        if (event.receivedBytes > this.#mostReceivedBytes) this.#hasMoved = true;
+        // Less than a chunk may be a part of one, which is lost with the link: a relay that let one more byte of it pass
+        // each time would never come to an end.
+        if (event.receivedBytes - this.#earlierBytes >= CHUNK_BYTES) this.#hasMoved = true;
         this.#mostReceivedBytes = Math.max(this.#mostReceivedBytes, event.receivedBytes);
         return true;
       case "file_done": {

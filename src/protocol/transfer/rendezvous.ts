@@ -7,15 +7,18 @@
  *     |       +- the wrong one (same role, our own ghost, somebody silent or talking nonsense): dial again after a
  *     |       |  random 0-2 s, so that two of the wrong ones do not meet again and again
  *     |       +- a wrong guess; with a code, another version: the end
- *     +- not reached, or hung up on at once: dial again after a pause that grows, for at most the grace time
+ *     +- not reached, hung up on at once, or answered by what is no relay, such as a web server: dial again after a
+ *        pause that grows, for at most the grace time
  *
  * There is never more than one connection: the old one is closed before the next is dialled, or the relay would pair
  * this side with itself. Nothing is tried again once the other side may have learned whether it guessed right: `pair`
- * says `mismatch` then, and that is final here, however tempting it is to take a cut at that moment for bad luck.
+ * says `mismatch` then, and that is final here, however tempting it is to take a cut at that moment for bad luck. What a
+ * receiver may do about such luck without another guess is in receive_run.ts.
  */
 import type { RandomBytes, Timers } from "../rpc/timers.ts";
 import { type Connection, TransportError } from "../transport/transport.ts";
 import { TransferError } from "./errors.ts";
+import { INSTANCE_BYTES } from "./hello.ts";
 import { MAX_REDIAL_PAUSE_MS, RENEW_MS } from "./limits.ts";
 import { pair, type Paired, type PairingOptions } from "./pairing.ts";
 import { PairingError } from "./pairing_error.ts";
@@ -41,7 +44,7 @@ export interface MeetOptions {
   /** Makes each connection. */
   readonly dial: Dial;
   /** What `pair` is told; the rest of its options is made here. */
-  readonly pairing: Pick<PairingOptions, "role" | "instance" | "rendezvous" | "sendIdentifier" | "memory">;
+  readonly pairing: Pick<PairingOptions, "role" | "rendezvous" | "sendIdentifier" | "memory">;
   /** Until when the other side is waited for, in `Timers.monotonicMs`. */
   readonly untilMs: number;
   /** For how long a relay is tried that cannot be reached, or takes nobody in, in milliseconds. */
@@ -79,6 +82,8 @@ export function meet(options: MeetOptions): Promise<Met> {
 
 class Search {
   readonly #options: MeetOptions;
+  /** Another one for each search: in one for all, a relay would see which searches are those of one side. */
+  readonly #instance: Uint8Array<ArrayBuffer>;
   readonly #backoff: Backoff;
   /** Since when the relay cannot be reached; null if it was, the last time. */
   #failingSinceMs: number | null = null;
@@ -88,6 +93,7 @@ class Search {
 
   constructor(options: MeetOptions) {
     this.#options = options;
+    this.#instance = options.random(INSTANCE_BYTES);
     this.#backoff = new Backoff(options.random);
   }
 
@@ -124,7 +130,14 @@ class Search {
     const callOff = timers.after(TOLD_AFTER_MS, () => this.#tellWaiting());
     try {
       const renewMs = Math.max(0, Math.min(RENEW_MS, this.#leftMs()));
-      return await pair(connection, { ...pairing, timers, random, signal, renewMs });
+      return await pair(connection, {
+        ...pairing,
+        instance: this.#instance,
+        timers,
+        random,
+        signal,
+        renewMs,
+      });
     } catch (error) {
       // `pair` has done it already. Here it is a rule: the old one is closed before the next is dialled.
       connection.close();
@@ -141,6 +154,8 @@ class Search {
     if (error.failure === "closed" && !error.heard && tookMs < HANG_UP_MS) {
       return this.#notReached(begunMs, error);
     }
+    // Nothing was guessed: neither side has said more than its hello.
+    if (error.isForeign) return this.#notReached(begunMs, error);
     this.#reached();
     if (error.failure === "nobody") return 0;
     if (error.failure === "mismatch") throw mismatch(error);
@@ -208,13 +223,15 @@ class Search {
 
   #unreachable(): TransferError {
     const cause = this.#lastFailure;
-    const found = cause instanceof PairingError
-      ? "it hangs up at once, it may be full"
-      : cause instanceof Error
-      ? cause.message
-      : "dialling failed";
-    return new TransferError("unreachable", `cannot use the relay: ${found}`, { cause });
+    return new TransferError("unreachable", `cannot use the relay: ${foundInstead(cause)}`, { cause });
   }
+}
+
+function foundInstead(cause: unknown): string {
+  if (!(cause instanceof PairingError)) return cause instanceof Error ? cause.message : "dialling failed";
+  return cause.isForeign
+    ? "what answers at the relay's address is no Postern relay"
+    : "it hangs up at once, it may be full";
 }
 
 function mismatch(cause: PairingError): TransferError {

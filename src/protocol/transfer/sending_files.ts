@@ -9,8 +9,8 @@ import { type FileProgress, release, type Session, within } from "./session.ts";
 import type { Compression, Source } from "./source.ts";
 import type { WantedChunks } from "./wanted_chunks.ts";
 
-/** Read and not said: four long chunks. */
-const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
+/** Read and not said: two long chunks. */
+const MAX_AHEAD_BYTES = 2 * 1024 * 1024;
 /** Steps of small files, of which each waits for the disk. */
 const MAX_AHEAD_STEPS = 16;
 /** How long what is under way may take to end in a session that has failed. */
@@ -177,13 +177,11 @@ export class DepartingFiles {
     bytes: Uint8Array<ArrayBuffer>,
   ): Promise<InTurn> {
     const { length } = bytes;
-    const hashing = this.#hash(departing, chunk, bytes),
-      compressing = this.#options.compression.compress(bytes);
-    await Promise.allSettled([hashing, compressing]); // both look at the memory
+    const hashing = this.#hash(departing, chunk, bytes); // WebCrypto has copied it
+    const compressing = this.#options.compression.compress(bytes);
+    await Promise.allSettled([hashing, compressing]); // neither goes on behind the other's failure
     await hashing;
-    const compressed = await compressing;
-    if (compressed !== null && compressed.length < length) release(bytes);
-    const body = compressed !== null && compressed.length < length ? compressed : bytes;
+    const body = await compressing;
     return () => this.#sayChunk(departing, chunk, body, length);
   }
 

@@ -26,6 +26,8 @@ export interface SessionChannel {
   readonly heardMs: number;
   /** When bytes were said for the last time. */
   readonly saidMs: number;
+  /** How much has come of the chunk that is being read, 0 to 1. */
+  readonly partOfNext: number;
   /** Says a message, in the order of the calls; settles when there is room for more. */
   send(message: Exclude<TransferMessage, DataMessage>): Promise<void>;
   /** Says a chunk, whose memory belongs to the channel from now on; settles when there is room for more. */
@@ -95,9 +97,15 @@ export class Session {
     this.#role = role;
     this.#liveness = new Liveness(channel, timers, {
       beatsAlways: role.beatsAlways,
+      beating: () => role.beating?.(),
       receivedBytes: () => role.receivedBytes(),
       failed: (error) => this.fail(error),
     });
+  }
+
+  /** How much has come of the chunk that is being read, 0 to 1; for display. */
+  get partOfNext(): number {
+    return this.#channel.partOfNext;
   }
 
   /** What has ended it early. */

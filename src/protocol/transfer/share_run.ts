@@ -25,8 +25,6 @@ import { type Dial, meet, type MeetOptions, type Met } from "./rendezvous.ts";
 import { sendSession } from "./sending.ts";
 import type { Compression, Source } from "./source.ts";
 
-const INSTANCE_BYTES = 16;
-
 /** What is shared, with whom, and over what. */
 export interface ShareRunOptions {
   /** What is sent. */
@@ -81,7 +79,7 @@ class Share {
 
   constructor(options: ShareRunOptions) {
     this.#options = options;
-    this.#parts = { ...options, role: "sender", instance: options.random(INSTANCE_BYTES) };
+    this.#parts = { ...options, role: "sender" };
   }
 
   async run(): Promise<void> {
@@ -112,11 +110,10 @@ class Share {
 
   #meetingByCode(code: TransferCode, receiver: number): MeetOptions {
     const { throughRelay, onEvent } = this.#options;
-    const { role, instance, dial, graceMs, timers, random, signal } = this.#parts;
+    const { role, dial, graceMs, timers, random, signal } = this.#parts;
     return {
       pairing: {
         role,
-        instance,
         rendezvous: { kind: "code", code },
         sendIdentifier: throughRelay,
         memory: this.#options.memoryOf(receiver),

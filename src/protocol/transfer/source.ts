@@ -25,8 +25,12 @@ export interface Source {
 
 /** How chunks are made smaller and large again. May be in another thread; both may be called again before it has settled. */
 export interface Compression {
-  /** A shorter form of the chunk; null if it does not pay. The chunk stays the caller's, unchanged. */
-  compress(chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer> | null>;
+  /**
+   * A shorter form of the chunk; the chunk itself if that does not pay.
+   *
+   * @param chunk taken: it may be empty from the call on, and come back as another array
+   */
+  compress(chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
   /**
    * The chunk again.
    *

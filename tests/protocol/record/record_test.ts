@@ -82,6 +82,8 @@ Deno.test("RecordOpener refuses records that were reordered, replayed, dropped, 
     ["spliced of two", [spliced], ["authentication"]],
     ["cut", [first.slice(0, -1)], ["length"]],
     ["lengthened", [new Uint8Array([...first, 0])], ["length"]],
+    ["cut within its length", [first.slice(0, 3)], ["length"]],
+    ["cut to nothing", [first.slice(0, 0)], ["length"]],
     ["behind the end", [first, second, third, end, first], ["one", "two", "three", null, "after_end"]],
   ];
   for (const [what, records, expected] of cases) assert.deepEqual(await opened(records), expected, what);

@@ -4,6 +4,8 @@ import { RecordOpener, type RecordParts, RecordSealer } from "../../../src/proto
 import { systemTimers, type Timers } from "../../../src/protocol/rpc/timers.ts";
 import { TransferChannel } from "../../../src/protocol/transfer/channel.ts";
 import { TransferError } from "../../../src/protocol/transfer/errors.ts";
+import type { DataMessage } from "../../../src/protocol/transfer/messages.ts";
+import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
 import { DEFAULT_LIMITS, type TransferLimits } from "../../../src/protocol/transfer/limits.ts";
 import { memoryPair } from "../../../src/protocol/transport/memory.ts";
 import type { Connection } from "../../../src/protocol/transport/transport.ts";
@@ -16,7 +18,6 @@ export const receiverKeys: RecordKeys = { sending: receiverKey, receiving: sende
 
 /** What may be said of a channel that is made. */
 export interface EndOptions {
-  readonly rest?: Uint8Array<ArrayBuffer>;
   readonly limits?: TransferLimits;
   readonly timers?: Timers;
   readonly sealer?: RecordSealer;
@@ -74,14 +75,13 @@ export function channelOver(
   connection: Connection,
   keys: RecordKeys,
   {
-    rest = new Uint8Array(0),
     limits = DEFAULT_LIMITS,
     timers = systemTimers,
     sealer = new RecordSealer(keys.sending),
     opener = new RecordOpener(keys.receiving),
   }: EndOptions = {},
 ): TransferChannel {
-  return new TransferChannel(connection, { sealer, opener, rest }, { limits, timers });
+  return new TransferChannel(connection, { sealer, opener }, { limits, timers });
 }
 
 /** Both ends, in memory. */
@@ -122,4 +122,31 @@ export async function heardAll(channel: TransferChannel): Promise<string[]> {
   const words = [await heard(channel)];
   while (!LAST_WORDS.has(words.at(-1) ?? "")) words.push(await heard(channel));
   return words;
+}
+
+/** A connection, of which some methods are other ones. */
+export function changed(
+  connection: Connection,
+  methods: Partial<Pick<Connection, "read" | "write">>,
+): Connection {
+  return {
+    transport: connection.transport,
+    confidential: connection.confidential,
+    localAddress: null,
+    remoteAddress: null,
+    read: methods.read ?? ((buffer) => connection.read(buffer)),
+    write: methods.write ?? ((bytes) => connection.write(bytes)),
+    closeWrite: () => connection.closeWrite(),
+    close: () => connection.close(),
+  };
+}
+
+/** What says that a chunk of the first file comes. */
+export function data(chunk: number): DataMessage {
+  return { type: "data", file: 0, chunk };
+}
+
+/** A chunk whose bytes tell its number. */
+export function chunkOf(number: number, length: number = CHUNK_BYTES): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(length).fill(number);
 }

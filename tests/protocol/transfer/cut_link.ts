@@ -48,16 +48,16 @@ export function channelsOver(
 ): readonly [TransferChannel, TransferChannel] {
   const oneKey = crypto.getRandomValues(new Uint8Array(32));
   const otherKey = crypto.getRandomValues(new Uint8Array(32));
-  const options = { limits: DEFAULT_LIMITS, timers }, rest = new Uint8Array(0);
+  const options = { limits: DEFAULT_LIMITS, timers };
   return [
     new TransferChannel(
       one,
-      { sealer: new RecordSealer(oneKey), opener: new RecordOpener(otherKey), rest },
+      { sealer: new RecordSealer(oneKey), opener: new RecordOpener(otherKey) },
       options,
     ),
     new TransferChannel(
       other,
-      { sealer: new RecordSealer(otherKey), opener: new RecordOpener(oneKey), rest },
+      { sealer: new RecordSealer(otherKey), opener: new RecordOpener(oneKey) },
       options,
     ),
   ];

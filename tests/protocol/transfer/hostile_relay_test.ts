@@ -198,7 +198,11 @@ Deno.test("cuts and delays that end: everything arrives, unless the receiver's o
     if (receiver.book.failed === 0) assertArrived(world.sink, world.tree);
     return outcomesOf(sender, receiver);
   });
-  assert.deepEqual([...seen.keys()].sort(), ["absent mismatch", "done done", "lost mismatch"]);
+  // The guess did not reach the sender; or it did, and every link by which the two look for each other then was cut too.
+  const lost = seen.get("lost mismatch") ?? 0;
+  seen.delete("lost mismatch");
+  assert.deepEqual([...seen.keys()].sort(), ["absent mismatch", "done done"]);
+  assert(lost <= 2, `${lost} right guesses were lost with their answers`);
 });
 
 Deno.test("cuts and delays that end, once both have paired: everything arrives, always, and nothing twice", async () => {

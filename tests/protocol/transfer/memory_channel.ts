@@ -19,6 +19,9 @@ export class MemoryChannel implements SessionChannel {
   #arrived: (() => void)[] = [];
   #taken: (() => void)[] = [];
 
+  /** Set by a test: nothing here is on its way. */
+  partOfNext = 0;
+
   constructor(timers: Timers) {
     this.#timers = timers;
     this.heardMs = this.saidMs = timers.monotonicMs();

@@ -7,7 +7,7 @@ import { systemRandomBytes } from "../../../src/protocol/rpc/timers.ts";
 import { parseCode } from "../../../src/protocol/transfer/code.ts";
 import { encodeHello } from "../../../src/protocol/transfer/hello.ts";
 import type { PairingKeys } from "../../../src/protocol/transfer/key_schedule.ts";
-import { PAIRING_STEP_MS } from "../../../src/protocol/transfer/limits.ts";
+import { CONFIRMATION_MS } from "../../../src/protocol/transfer/limits.ts";
 import { PairingError, type TransferRole } from "../../../src/protocol/transfer/pairing.ts";
 import { memoryPair } from "../../../src/protocol/transport/memory.ts";
 import type { Connection } from "../../../src/protocol/transport/transport.ts";
@@ -24,6 +24,7 @@ import {
 } from "./pairing_sides.ts";
 
 const HELLO = `write ${CODE_HELLO_BYTES}`, CONFIRMATION = `write ${CONFIRMATION_RECORD_BYTES}`;
+const REFUSAL = Uint8Array.of(0, 0, 0, 0), REFUSED = "write 4";
 
 interface Attack {
   readonly victim: Side;
@@ -61,7 +62,7 @@ const ENDINGS: Readonly<Record<string, Ending>> = {
   "hangs up": ({ attacker }) => attacker.leave(),
   "is silent": async ({ victim, timers }) => {
     await until("it waits for the answer", () => victim.log.at(-1) === "read 4");
-    await timers.pass(PAIRING_STEP_MS);
+    await timers.pass(CONFIRMATION_MS);
   },
   "answers as one who had guessed right": async ({ attacker }) => attacker.say(await attacker.confirmation()),
   "sends the confirmation back": ({ attacker }, confirmation) => attacker.say(confirmation),
@@ -121,7 +122,7 @@ Deno.test("a sender who guesses right learns it from the receiver's confirmation
 
 // The attacker plays the receiver, and has to show his guess first.
 
-Deno.test("pair() as the sender spends the code on a receiver who guesses wrong, and answers nothing", async () => {
+Deno.test("pair() as the sender spends the code on a receiver who guesses wrong, and answers that it did", async () => {
   const confirmations: Readonly<Record<string, (attacker: Stranger) => Promise<Uint8Array> | Uint8Array>> = {
     "as one who had guessed right": (attacker) => attacker.confirmation(),
     garbage: () => Uint8Array.of(0, 0, 0, 48, ...systemRandomBytes(48)),
@@ -131,8 +132,8 @@ Deno.test("pair() as the sender spends the code on a receiver who guesses wrong,
     const attack = attackOn("sender", WRONG_CODE);
     await attack.attacker.greet();
     await attack.attacker.say(await make(attack.attacker));
-    assert.equal((await attack.attacker.hearAll()).length, 0, name);
-    await usedUp(attack, [HELLO, "spend", "spent", "close"]);
+    assert.deepEqual(await attack.attacker.hearAll(), REFUSAL, name);
+    await usedUp(attack, [HELLO, "spend", "spent", REFUSED, "close"]);
   }
 });
 
@@ -150,11 +151,23 @@ Deno.test("pair() takes no other value for a confirmation, though it was sealed 
       await attack.attacker.greet();
       if (role === "receiver") await attack.attacker.hear(CONFIRMATION_RECORD_BYTES);
       await attack.attacker.say(await attack.attacker.confirmation(other));
-      assert.equal((await attack.attacker.hearAll()).length, 0);
-      const shown = role === "receiver" ? [CONFIRMATION] : [];
+      assert.deepEqual(await attack.attacker.hearAll(), role === "receiver" ? new Uint8Array(0) : REFUSAL);
+      const shown = role === "receiver" ? [CONFIRMATION] : [REFUSED];
       await usedUp(attack, [HELLO, "spend", "spent", ...shown, "close"]);
     }
   }
+});
+
+Deno.test("pair() as the receiver hears at once that it is refused, and tells that from a link that was lost", async () => {
+  const [here, there] = memoryPair();
+  const receiver = new Side("receiver", here);
+  const sender = new Stranger("sender", there);
+  await sender.greet();
+  await sender.hear(CONFIRMATION_RECORD_BYTES);
+  await sender.say(REFUSAL);
+  assert.equal(await receiver.outcome, "mismatch");
+  assert(receiver.error instanceof PairingError && receiver.error.cause instanceof PairingError);
+  assert.equal(receiver.error.cause.failure, "malformed");
 });
 
 Deno.test("pair() as the sender looks at a confirmation only after the code is spent", async () => {
@@ -208,7 +221,7 @@ Deno.test("pair() as the sender does the same for a right guess as for a wrong o
     await attacker.say(neutralHello(guess));
     assert.equal((await attacker.hear(CODE_HELLO_BYTES)).length, CODE_HELLO_BYTES);
     await until("it waits for a confirmation", () => victim.log.includes("read 4"));
-    await timers.pass(PAIRING_STEP_MS - 1);
+    await timers.pass(CONFIRMATION_MS - 1);
     assert.equal(victim.error, null);
     await timers.pass(1);
     assert.equal((await attacker.hearAll()).length, 0);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TransferError } from "../../../src/protocol/transfer/errors.ts";
 import { LAST_WORD_MS, SILENCE_MS } from "../../../src/protocol/transfer/limits.ts";
+import { TransportError } from "../../../src/protocol/transport/transport.ts";
 import { refused, type Wire } from "./memory_relay.ts";
 import { asked, assertArrived, GRACE_MS, MANY, story, WAIT_MS, World } from "./memory_relay_parties.ts";
 
@@ -70,7 +71,10 @@ Deno.test("runReceive() has everything and is done, though the sender's last wor
   await world.ended();
   assert.equal(receiver.outcome, "done", receiver.message);
   const waitedMs = receiver.endedMs - sender.endedMs;
-  assert(waitedMs <= SILENCE_MS + LAST_WORD_MS + 1_000, `the grace time is for those who miss more: ${waitedMs} ms`);
+  assert(
+    waitedMs <= SILENCE_MS + LAST_WORD_MS + 1_000,
+    `the grace time is for those who miss more: ${waitedMs} ms`,
+  );
   assert.deepEqual(story(receiver).slice(-2).map((each) => each.split(" ")[0]), ["interrupted", "done"]);
   assertArrived(sink, world.tree);
   world.assertNothingLeft();
@@ -141,6 +145,25 @@ Deno.test("runReceive() looks for the relay for all of the grace time to say tha
   assert.deepEqual([sender.outcome, receiver.outcome], ["done", "done"], sender.message);
   assert(receiver.endedMs >= 60_000 && receiver.endedMs < 70_000, `${receiver.endedMs} ms`);
   assertArrived(sink, world.tree);
+  world.assertNothingLeft();
+});
+
+Deno.test("runReceive() that has everything does not dial again and again what will never be reached", async () => {
+  const world = new World(19, MANY);
+  const { sink } = world;
+  let dials = 0;
+  sink.before = (act): void => {
+    if (act !== "finish") return;
+    world.relay.policy.dialled = (who): void => {
+      if (who !== "receiver") return;
+      dials++;
+      throw new TransportError("permission", "could not connect: that is not allowed any more");
+    };
+    world.relay.cut();
+  };
+  const sender = world.sender(), receiver = world.receiver();
+  await world.ended();
+  assert.deepEqual([sender.outcome, receiver.outcome, dials], ["lost", "done", 1]);
   world.assertNothingLeft();
 });
 
@@ -243,10 +266,103 @@ Deno.test("a record that was changed ends both sides by name, and is not rediall
   await world.ended();
   assert.equal(receiver.outcome, "tampered");
   assert.equal(world.sink.isFinished, false);
-  assert.equal(receiver.endedMs, 0);
+  assert(receiver.endedMs <= 1_000, "not before the sender is told");
   assert.equal(sender.outcome, "tampered", "the receiver has told it");
   assert.equal(world.relay.traces.length, 2);
   world.assertNothingLeft();
+});
+
+/** The first time that something is said beyond the hellos to the receiver, this happens to it. */
+function meddleWithAnswer(world: World, meddle: (cut: () => void) => void): void {
+  const HELLO_BYTES = 56;
+  let isOver = false;
+  world.relay.policy.wires = (parked, end) => {
+    let passed = 0, isLost = false;
+    const cut = (): void => [parked, end].forEach(({ connection }) => connection.close());
+    const wireTo = (to: typeof end): Wire =>
+      to.who !== "receiver" ? to.wire : {
+        async put(bytes): Promise<void> {
+          passed += bytes.length;
+          if (passed > HELLO_BYTES && !isOver) {
+            isOver = isLost = true;
+            meddle(cut);
+          }
+          if (!isLost) await to.wire.put(bytes);
+        },
+        end: () => isLost ? Promise.resolve() : to.wire.end(),
+      };
+    return { toParked: wireTo(parked), toEnd: wireTo(end) };
+  };
+}
+
+Deno.test("runReceive() whose guess was right and not answered goes on by the secret, and does not guess again", async () => {
+  for (const isCut of [true, false]) {
+    const world = new World(14);
+    meddleWithAnswer(world, (cut) => isCut ? cut() : undefined);
+    const sender = world.sender(), receiver = world.receiver();
+    await world.ended();
+    assert.deepEqual([sender.outcome, receiver.outcome], ["done", "done"], receiver.message);
+    assertArrived(world.sink, world.tree);
+    assert.deepEqual(world.kinds("receiver")[0], 1);
+    assert(world.kinds("receiver").slice(1).every((type) => type === 2));
+    const { lines } = receiver.book;
+    assert.deepEqual(lines.map(({ act }) => act), ["spend", "proven"]);
+    assert.equal(lines[0]?.secret, lines[1]?.secret);
+    const told = story(receiver).filter((each) => each !== "waiting");
+    assert.deepEqual(told.slice(0, 3), ["interrupted 1 lost", "paired 1", "offer"]);
+    assert(receiver.endedMs < (isCut ? 3_000 : 35_000), `${receiver.endedMs} ms`);
+    world.assertNothingLeft();
+  }
+});
+
+Deno.test("runReceive() with a wrong code is told so at once, and looks for nobody", async () => {
+  const world = new World(15);
+  const sender = world.sender({ code: world.otherCode() }), receiver = world.receiver();
+  await world.ended();
+  assert.deepEqual([sender.outcome, receiver.outcome], ["mismatch", "mismatch"]);
+  assert.deepEqual([sender.endedMs, receiver.endedMs], [0, 0]);
+  assert.deepEqual(world.kinds("receiver"), [1]);
+  world.assertNothingLeft();
+});
+
+Deno.test("runReceive() with a wrong code fails with mismatch a little later when nobody tells it, and guesses once", async () => {
+  for (const isRelayGone of [true, false]) {
+    const world = new World(16);
+    meddleWithAnswer(world, (cut) => {
+      cut();
+      if (isRelayGone) world.relay.policy.dialled = () => Promise.reject(refused());
+    });
+    world.sender({ code: world.otherCode() });
+    const receiver = world.receiver();
+    await world.ended();
+    assert.equal(receiver.outcome, "mismatch");
+    assert.match(receiver.message, /^the code does not match/);
+    assert(receiver.endedMs > 15_000 && receiver.endedMs < 25_000, `${receiver.endedMs} ms`);
+    assert.equal(world.kinds("receiver").filter((type) => type === 1).length, 1);
+    assert.deepEqual(receiver.book.lines.map(({ act }) => act), ["spend"]);
+    world.assertNothingLeft();
+  }
+});
+
+Deno.test("runReceive() leaves nothing behind when it is ended, or cannot write, after a guess that was not answered", async () => {
+  const stopped = new World(17), reason = new Error("enough");
+  meddleWithAnswer(stopped, (cut) => cut());
+  stopped.sender({ code: stopped.otherCode() });
+  const receiver = stopped.receiver();
+  await stopped.until("it looks for its sender", () => story(receiver).length > 0);
+  receiver.stop.abort(reason);
+  await stopped.ended();
+  assert.deepEqual(receiver.outcome, { unexpected: reason });
+  stopped.assertNothingLeft();
+
+  const full = new World(18), failure = new TransferError("storage", "cannot write");
+  meddleWithAnswer(full, (cut) => cut());
+  full.sender({ graceMs: 10_000 });
+  const memory = { spend: () => Promise.resolve(), proven: () => Promise.reject(failure) };
+  const writing = full.receiver({ memory });
+  await full.ended();
+  assert.deepEqual([writing.outcome, writing.message], ["storage", failure.message]);
+  full.assertNothingLeft();
 });
 
 Deno.test("runReceive() closes the link when there is no place for what would come", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
 import type { TransferEvent } from "../../../src/protocol/transfer/events.ts";
+import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
 import { DEFAULT_LIMITS, SILENCE_MS } from "../../../src/protocol/transfer/limits.ts";
 import { Backoff, GraceTime, pause } from "../../../src/protocol/transfer/redial.ts";
 import { redialledSessions, type Session } from "../../../src/protocol/transfer/redialled_sessions.ts";
@@ -72,7 +73,6 @@ class Stage {
       dial: this.relay.dialFor(role),
       pairing: {
         role,
-        instance: this.dice.bytes(16),
         rendezvous: { kind: "resume", secret: this.secret },
         sendIdentifier: true,
         memory: new GuessBook(),
@@ -94,7 +94,6 @@ class Stage {
         role: "sender",
         dial: this.relay.dialFor("sender"),
         throughRelay: true,
-        instance: this.dice.bytes(16),
         graceMs: GRACE_MS,
         timers: this.clock,
         random: this.dice.bytes,
@@ -155,7 +154,12 @@ Deno.test("redialledSessions() redials after a lost link, and not after what the
 Deno.test("redialledSessions() counts as progress what was accepted, received or done, when it is more than before", async () => {
   const moving: Record<string, (session: number) => Parameters<Parameters<Session>[1]>[0]> = {
     accepted: (session) => ({ event: "accepted", missingBytes: 1_000 - session }),
-    progress: (session) => ({ event: "progress", receivedBytes: session, file: 0, fileBytes: 0 }),
+    progress: (session) => ({
+      event: "progress",
+      receivedBytes: session * CHUNK_BYTES,
+      file: 0,
+      fileBytes: 0,
+    }),
     file_done: (session) => ({ event: "file_done", file: session }),
   };
   const SESSIONS = 200;
@@ -176,6 +180,17 @@ Deno.test("redialledSessions() counts as progress what was accepted, received or
     assert(failure instanceof TransferError && failure.code === "lost");
     assert(idle.sessions < GRACE_MS / 1_000, `${name}: the same again is none; ${idle.sessions} sessions`);
   }
+});
+
+Deno.test("redialledSessions() is held no longer than the grace time by a relay that lets one more byte of a chunk pass each time", async () => {
+  const stage = new Stage();
+  const outcome = await stage.outcome(stage.run(async (_, onEvent) => {
+    await stage.clock.pause(1_000);
+    onEvent({ event: "progress", receivedBytes: stage.sessions, file: 0, fileBytes: stage.sessions });
+    throw failed("lost");
+  }));
+  assert(outcome instanceof TransferError && outcome.code === "lost");
+  assert(stage.sessions < GRACE_MS / 1_000, `${stage.sessions} sessions`);
 });
 
 Deno.test("redialledSessions() is held no longer than the grace time by a relay that lets both prove themselves and then is silent", async () => {

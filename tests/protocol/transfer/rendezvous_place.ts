@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { generateCode, type TransferCode } from "../../../src/protocol/transfer/code.ts";
 import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
+import type { RandomBytes } from "../../../src/protocol/rpc/timers.ts";
 import type { PairingMemory } from "../../../src/protocol/transfer/memory.ts";
 import type { Rendezvous, TransferRole } from "../../../src/protocol/transfer/pairing.ts";
 import { type Dial, meet, type Met } from "../../../src/protocol/transfer/rendezvous.ts";
@@ -26,6 +27,7 @@ export interface SeekerOptions {
   readonly who?: string;
   readonly code?: TransferCode;
   readonly rendezvous?: Rendezvous;
+  /** What is drawn first. */
   readonly instance?: Uint8Array<ArrayBuffer>;
   readonly waitMs?: number;
   readonly graceMs?: number;
@@ -49,14 +51,20 @@ export class Place {
   seek(role: TransferRole, options: SeekerOptions = {}): Seeker {
     const { who = role, code = this.code, waitMs = HOUR_MS, graceMs = 120_000 } = options;
     const { rendezvous = { kind: "code", code }, instance = this.dice.bytes(16) } = options;
+    let isDrawn = false;
+    const random: RandomBytes = (length) => {
+      if (isDrawn) return this.dice.bytes(length);
+      isDrawn = true;
+      return instance;
+    };
     const told: string[] = [], book = new GuessBook(), stop = new AbortController();
     const found = meet({
       dial: options.dial ?? this.relay.dialFor(who),
-      pairing: { role, instance, rendezvous, sendIdentifier: true, memory: options.memory ?? book },
+      pairing: { role, rendezvous, sendIdentifier: true, memory: options.memory ?? book },
       untilMs: this.clock.monotonicMs() + waitMs,
       graceMs,
       timers: this.clock,
-      random: this.dice.bytes,
+      random,
       signal: stop.signal,
       onWaiting: () => void told.push("waiting"),
       onUnreachable: (error) => void told.push(error.code),

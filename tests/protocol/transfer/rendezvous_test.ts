@@ -136,6 +136,39 @@ Deno.test("meet() takes a relay that hangs up at once for one that is full", asy
   place.assertNothingLeft();
 });
 
+Deno.test("meet() takes what answers without a hello for no relay, tries it for the grace time, and guesses nothing", async () => {
+  for (const rendezvous of [undefined, { kind: "resume", secret: new Uint8Array(32).fill(7) }] as const) {
+    const banner = new TextEncoder().encode("SSH-2.0-OpenSSH_9.2p1\r\n");
+    const place = new Place({ arrived: (end) => (end.connection.write(banner).catch(() => {}), true) });
+    const sender = place.seek("sender", rendezvous === undefined ? {} : { rendezvous });
+    await place.ended();
+    assert.equal(
+      assertFailed(sender, "unreachable").message,
+      "cannot use the relay: what answers at the relay's address is no Postern relay",
+    );
+    assert.equal(sender.endedMs, 120_000);
+    assert.deepEqual([sender.told, sender.book.lines], [["unreachable"], []], "told once, and no guess");
+    assert(place.relay.traces.length < 80, `${place.relay.traces.length} dials`);
+    place.assertNothingLeft();
+  }
+});
+
+Deno.test("meet() finds the other side behind a relay that was something else for a while", async () => {
+  let isOther = true;
+  const place = new Place({
+    arrived: (end) => isOther && (end.connection.write(new Uint8Array(64)).catch(() => {}), true),
+  });
+  const sender = place.seek("sender");
+  await place.clock.pass(60_000);
+  isOther = false;
+  await place.clock.pass(10_000);
+  const receiver = place.seek("receiver");
+  await place.ended();
+  assertMet(sender, receiver);
+  assert.deepEqual(sender.told, ["unreachable", "waiting"]);
+  place.assertNothingLeft();
+});
+
 Deno.test("meet() takes a relay that hangs up later for one that was reached", async () => {
   const place = new Place({
     arrived(end): boolean {

@@ -116,7 +116,7 @@ Deno.test("sessions end as malformed when the other side stops with a text that 
   for (const role of ["send", "receive"] as const) {
     const [one, other] = memoryPair(), key = new Uint8Array(32).fill(1), sealer = new RecordSealer(key);
     const keys = { sealer: new RecordSealer(new Uint8Array(32)), opener: new RecordOpener(key) };
-    const channel = new TransferChannel(one, { ...keys, rest: new Uint8Array(0) }, {
+    const channel = new TransferChannel(one, keys, {
       limits: DEFAULT_LIMITS,
       timers: systemTimers,
     });

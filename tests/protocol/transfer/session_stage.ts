@@ -47,7 +47,7 @@ export interface Victim {
 export function victimReceiver(
   options: StageOptions = {},
   sink: MemorySink = new MemorySink(),
-): Victim & { readonly sink: MemorySink } {
+): Victim & { readonly sink: MemorySink; readonly channel: MemoryChannel } {
   const timers = new RelayClock(), abort = new AbortController();
   const [here, there] = MemoryChannel.pair(timers), events: SessionEvent[] = [];
   const outcome = outcomeOf(receiveSession(here, {
@@ -58,7 +58,7 @@ export function victimReceiver(
     onEvent: (event) => events.push(event),
     signal: abort.signal,
   }));
-  return { timers, there, events, outcome, abort, sink };
+  return { timers, there, events, outcome, abort, sink, channel: here };
 }
 
 /** A sending session; the test is its receiver. */

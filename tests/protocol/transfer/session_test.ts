@@ -74,11 +74,11 @@ Deno.test("sendSession() and receiveSession() move what pays compressed, and the
   assert.deepEqual(compressed, [CHUNK_BYTES, CHUNK_BYTES, text.length - 2 * CHUNK_BYTES]);
 });
 
-Deno.test("sendSession() sends a chunk as it is when compression makes it no shorter", async () => {
+Deno.test("sendSession() sends a chunk as it is when compression gives it back, in other memory too", async () => {
   const tree: Tree = new Map([["a", someBytes(1000)]]);
   const { received, sink } = await play(tree, {
     compression: {
-      compress: (chunk) => Promise.resolve(new Uint8Array(chunk.length)),
+      compress: (chunk) => Promise.resolve(new Uint8Array(chunk.buffer.transfer())),
       decompress: () => Promise.reject(new Error("nothing is compressed")),
     },
   });
@@ -116,6 +116,38 @@ Deno.test("sendSession() and receiveSession() tell how far they are", async () =
     { event: "progress", receivedBytes: 0, file: 1, fileBytes: 5 },
     { event: "progress", receivedBytes: CHUNK_BYTES + 6, file: 1, fileBytes: 5 },
   ]);
+});
+
+Deno.test("receiveSession() counts what has come of a chunk in progress and heartbeats, and never less than before", async () => {
+  const victim = victimReceiver();
+  const tree: Tree = new Map([["a", someBytes(2 * CHUNK_BYTES)]]), source = new MemorySource(tree);
+  const { entries, totalBytes } = source.offer;
+  await victim.there.send({ type: "offer", kind: "files", entries: entries.length, totalBytes });
+  await victim.there.send({ type: "entries", entries });
+  await saidMessage(victim, "want");
+  const beats = async (part: number): Promise<number | undefined> => {
+    victim.channel.partOfNext = part;
+    await victim.timers.pass(1_000);
+    const heard = await victim.there.receive();
+    return heard?.message.type === "heartbeat" ? heard.message.receivedBytes : undefined;
+  };
+  assert.equal(await beats(0), 0);
+  assert.equal(await beats(0.25), CHUNK_BYTES / 4);
+  assert.equal(await beats(0.75), CHUNK_BYTES * 3 / 4);
+  // It is read, and waits to be opened: less is no news.
+  assert.equal(await beats(0), CHUNK_BYTES * 3 / 4);
+  await victim.there.sendChunk({ type: "data", file: 0, chunk: 0 }, await source.read(0, 0));
+  await victim.timers.pass(100);
+  assert.equal(await beats(0.5), CHUNK_BYTES * 3 / 2);
+  assert.deepEqual(victim.sink.written.size, 1, "only whole chunks are anywhere but on the screen");
+  assert.deepEqual(victim.events.slice(2), [
+    { event: "progress", receivedBytes: CHUNK_BYTES / 4, file: 0, fileBytes: CHUNK_BYTES / 4 },
+    { event: "progress", receivedBytes: CHUNK_BYTES * 3 / 4, file: 0, fileBytes: CHUNK_BYTES * 3 / 4 },
+    { event: "progress", receivedBytes: CHUNK_BYTES, file: 0, fileBytes: CHUNK_BYTES },
+    { event: "progress", receivedBytes: CHUNK_BYTES * 3 / 2, file: 0, fileBytes: CHUNK_BYTES * 3 / 2 },
+  ]);
+  victim.abort.abort(new Error("enough"));
+  await failed(victim, "cancelled");
 });
 
 Deno.test("receiveSession() tells progress at most ten times a second", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { RelayEnd } from "./memory_relay.ts";
 import { asked, assertArrived, GRACE_MS, MANY, story, World } from "./memory_relay_parties.ts";
 import { MemorySink } from "./memory_sink.ts";
 
@@ -56,6 +57,32 @@ Deno.test("runShare() redials a link that is silent", async () => {
   assert.deepEqual([sender.outcome, receiver.outcome], ["done", "done"]);
   assert([sender, receiver].some((each) => story(each).includes("interrupted 1 silent")));
   assertArrived(world.sink, world.tree);
+  world.assertNothingLeft();
+});
+
+Deno.test("runShare() and runReceive() have another instance in each search, by which no relay can tell that they are one", async () => {
+  const world = new World(11, MANY), arrived: RelayEnd[] = [];
+  world.slowDown();
+  world.relay.policy.arrived = (end) => {
+    arrived.push(end);
+    return false;
+  };
+  world.sender();
+  await world.clock.pass(30_000); // and dials once more, as nobody comes
+  world.receiver();
+  for (const chunks of [5, 15]) {
+    await world.untilMoved(chunks);
+    world.relay.cut();
+  }
+  await world.ended();
+  assertArrived(world.sink, world.tree);
+  const instances = (who: string): string[] =>
+    arrived.filter((end) => end.who === who)
+      .map(({ said }) => new Uint8Array(said.flatMap((bytes) => [...bytes])).subarray(7, 23).toHex());
+  const senders = instances("sender"), all = [...senders, ...instances("receiver")];
+  assert.equal(all.length, 4 + 3);
+  assert.equal(senders[0], senders[1], "it knows its own connection of before");
+  assert.equal(new Set(all).size, 3 + 3);
   world.assertNothingLeft();
 });
 

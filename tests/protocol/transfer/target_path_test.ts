@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { posix, win32 } from "node:path";
 import fc from "fast-check";
 import { TransferError } from "../../../src/protocol/transfer/errors.ts";
-import { foldedName, nameProblem } from "../../../src/protocol/transfer/name_rules.ts";
+import { foldedName, nameProblem, utf8Bytes } from "../../../src/protocol/transfer/name_rules.ts";
 import { isHiddenPath, shownPath, targetPath } from "../../../src/protocol/transfer/target_path.ts";
 import { holds } from "../../property.ts";
 
@@ -307,4 +307,8 @@ Deno.test("foldedName() of what a file system may make of a name is that of the 
     }),
     { numRuns: 2000 },
   );
+});
+
+Deno.test("utf8Bytes() counts what a path takes on the wire", () => {
+  assert.equal(utf8Bytes("aä€😀"), 1 + 2 + 3 + 4);
 });

@@ -5,15 +5,15 @@ import type { Compression } from "../../../src/protocol/transfer/source.ts";
 
 /** Never pays. */
 export const NO_COMPRESSION: Compression = {
-  compress: () => Promise.resolve(null),
+  compress: (chunk) => Promise.resolve(chunk),
   decompress: () => Promise.reject(new TransferError("malformed", "nothing is compressed here")),
 };
 
 /** Real zstd, of which a truncated frame gives no error. */
 export const ZSTD: Compression = {
-  compress(chunk): Promise<Uint8Array<ArrayBuffer> | null> {
+  compress(chunk): Promise<Uint8Array<ArrayBuffer>> {
     const compressed = new Uint8Array(zstdCompressSync(chunk));
-    return Promise.resolve(compressed.length < chunk.length ? compressed : null);
+    return Promise.resolve(compressed.length < chunk.length ? compressed : chunk);
   },
   decompress(compressed, sizeBytes): Promise<Uint8Array<ArrayBuffer>> {
     try {
