@@ -19,6 +19,14 @@ import { measureReplay } from "./replay.ts";
 import { atLeast, skippedRow } from "./row.ts";
 import { measureInProcess, measureTcp, measureUnix, measureWorker } from "./rpc/ways.ts";
 import { measureSniffed } from "./sniffed.ts";
+import {
+  measureTransferFloor,
+  measureTransferMemory,
+  measureTransferRandom,
+  measureTransferSmall,
+  measureTransferText,
+} from "./transfer/groups.ts";
+import { measureTransferResume } from "./transfer/resume.ts";
 
 const GROUPS: Readonly<Record<string, Group>> = {
   start: measureClientStart,
@@ -36,6 +44,12 @@ const GROUPS: Readonly<Record<string, Group>> = {
   "in-process": measureInProcess,
   "relay-stream": measureRelayStream,
   "relay-crowd": measureRelayCrowd,
+  "transfer-floor": measureTransferFloor,
+  "transfer-small": measureTransferSmall,
+  "transfer-random": measureTransferRandom,
+  "transfer-text": measureTransferText,
+  "transfer-memory": measureTransferMemory,
+  "transfer-resume": measureTransferResume,
 };
 
 const encoder = new TextEncoder();

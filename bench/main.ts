@@ -1,7 +1,7 @@
 /**
  * The figures of each job beside its peers, all taken in one run on one machine, since only ratios travel:
  *
- *   deno task bench [knock|rpc|relay]... [--json] [--quick] [--only GROUP]...
+ *   deno task bench [knock|rpc|relay|transfer]... [--json] [--quick] [--only GROUP]...
  *
  * Everything that is measured runs in a network namespace and a process group of its own and in one temporary
  * folder; all of it is gone at the end, also after Ctrl-C.
@@ -20,6 +20,14 @@ const JOBS: Readonly<Record<string, readonly string[]>> = {
   knock: ["start", "built", "latency", "flood", "unthrottled", "sniffed", "memory", "replay"],
   rpc: ["tcp", "unix", "worker", "in-process"],
   relay: ["relay-stream", "relay-crowd"],
+  transfer: [
+    "transfer-floor",
+    "transfer-small",
+    "transfer-random",
+    "transfer-text",
+    "transfer-memory",
+    "transfer-resume",
+  ],
 };
 const GROUPS = Object.values(JOBS).flat();
 /** Those that the receive buffer decides; they run with the kernel's own size, then with a raised one. */

@@ -63,7 +63,7 @@ export interface RowInput {
 }
 
 /** Of counts, a ratio says nothing. */
-const UNITS_WITH_RATIO = new Set(["ms", "us", "s", "MB", "calls/s", "GB/s"]);
+const UNITS_WITH_RATIO = new Set(["ms", "us", "s", "MB", "calls/s", "MB/s", "GB/s"]);
 
 export function makeRow({ group, figure, unit, ours, beside = [], goal, note }: RowInput): Row {
   const against = beside[0]?.value ?? null;

@@ -19,53 +19,64 @@ export interface JoinParts {
  */
 export const LINGER_MS = 5000;
 
+const DRAIN_BYTES = 4096;
+
 /**
  * Copies both ways until both sides have ended, and closes them. The end of one side is passed on to the other, which may
  * go on talking. Never throws: how a conversation ends is the clients' affair.
  */
-export async function join(
-  staple: Staple<Caller>,
-  { buffers, bytesPerSecond, timers }: JoinParts,
-): Promise<void> {
-  const [parked, arrived] = staple.callers;
-  const rate = bytesPerSecond === null ? null : new ByteRate(bytesPerSecond, timers);
-  parked.atClose(() => rate?.close());
-  const hangUp = (): void => {
-    parked.close();
-    arrived.close();
-  };
-  let callOff: (() => void) | null = null;
-  const isLost = (): void => {
-    callOff ??= timers.after(LINGER_MS, hangUp);
-  };
-  const moved = (bytes: number): void => {
-    staple.bytes += bytes;
-  };
-  const direction = (from: Caller, to: Caller): Direction => ({
-    from: from.connection,
-    to: to.connection,
-    early: from.takeOver(),
-    buffers,
-    rate,
-    moved,
-  });
-  await Promise.all([
-    passOn(direction(parked, arrived), isLost),
-    passOn(direction(arrived, parked), isLost),
-  ]);
-  // The closures above hide the assignment from the type checker.
-  (callOff as (() => void) | null)?.();
-  hangUp();
+export async function join(staple: Staple<Caller>, parts: JoinParts): Promise<void> {
+  await new Joint(staple, parts).run();
 }
 
-async function passOn(direction: Direction, isLost: () => void): Promise<void> {
-  try {
-    await copy(direction);
-    await direction.to.closeWrite();
-  } catch {
-    isLost();
-    await direction.to.closeWrite().catch(() => {});
-    await drain(direction.from);
+class Joint {
+  readonly #staple: Staple<Caller>;
+  readonly #parts: JoinParts;
+  readonly #rate: ByteRate | null;
+  /** Calls off the end of the time to linger; null as long as nobody was lost. */
+  #callOff: (() => void) | null = null;
+
+  constructor(staple: Staple<Caller>, parts: JoinParts) {
+    this.#staple = staple;
+    this.#parts = parts;
+    this.#rate = parts.bytesPerSecond === null ? null : new ByteRate(parts.bytesPerSecond, parts.timers);
+  }
+
+  async run(): Promise<void> {
+    const [parked, arrived] = this.#staple.callers;
+    parked.atClose(() => this.#rate?.close());
+    const directions = [this.#direction(parked, arrived), this.#direction(arrived, parked)];
+    await Promise.all(directions.map((each) => this.#passOn(each)));
+    this.#callOff?.();
+    this.#hangUp();
+  }
+
+  #direction(from: Caller, to: Caller): Direction {
+    return {
+      from: from.connection,
+      to: to.connection,
+      early: from.takeOver(),
+      buffers: this.#parts.buffers,
+      rate: this.#rate,
+      moved: (bytes) => {
+        this.#staple.bytes += bytes;
+      },
+    };
+  }
+
+  async #passOn(direction: Direction): Promise<void> {
+    try {
+      await copy(direction);
+      await direction.to.closeWrite();
+    } catch {
+      this.#callOff ??= this.#parts.timers.after(LINGER_MS, () => this.#hangUp());
+      await direction.to.closeWrite().catch(() => {});
+      await drain(direction.from);
+    }
+  }
+
+  #hangUp(): void {
+    for (const caller of this.#staple.callers) caller.close();
   }
 }
 
@@ -78,5 +89,3 @@ async function drain(from: RelayConnection): Promise<void> {
     // It is the one that was lost, or its time is over.
   }
 }
-
-const DRAIN_BYTES = 4096;

@@ -1,4 +1,5 @@
 /** The listening end: binds, and hands over one connection after the other. */
+import { ipFamily } from "../../protocol/knock/address.ts";
 import { Failure } from "../../system/failure.ts";
 import { formatListenAddress, type ListenAddress } from "../knock/listen_address.ts";
 import type { RelayConnection } from "./caller.ts";
@@ -30,7 +31,8 @@ export function bindListener(address: ListenAddress): Deno.TcpListener {
   }
 }
 
-function hintFor(error: unknown, { ip, port }: ListenAddress): string | undefined {
+/** What helps against an error of listening; undefined if nothing is known. */
+export function hintFor(error: unknown, { ip, port }: ListenAddress): string | undefined {
   if (error instanceof Deno.errors.AddrInUse) {
     return `another program has the port; see which one with: ss -tlpn 'sport = :${port}'`;
   }
@@ -39,6 +41,9 @@ function hintFor(error: unknown, { ip, port }: ListenAddress): string | undefine
   }
   if (error instanceof Deno.errors.PermissionDenied) {
     return "a port below 1024 needs the capability CAP_NET_BIND_SERVICE";
+  }
+  if (ipFamily(ip) === 6 && /address family not supported/i.test(String(error))) {
+    return `this machine has no IPv6: --bind 0.0.0.0:${port} takes IPv4 alone`;
   }
   return undefined;
 }

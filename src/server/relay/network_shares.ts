@@ -18,9 +18,4 @@ export class NetworkShares {
     if (left > 0) this.#counts.set(network, left);
     else this.#counts.delete(network);
   }
-
-  /** Networks that have any. */
-  get size(): number {
-    return this.#counts.size;
-  }
 }

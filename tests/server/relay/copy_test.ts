@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { BufferPool } from "../../../src/server/relay/buffer_pool.ts";
 import { ByteRate } from "../../../src/server/relay/byte_rate.ts";
 import type { EarlyBytes } from "../../../src/server/relay/caller.ts";
-import { copy, type Direction, relayBuffers, SMALL_BUFFER_BYTES } from "../../../src/server/relay/copy.ts";
+import { copy, type Direction, SMALL_BUFFER_BYTES } from "../../../src/server/relay/copy.ts";
 import { FakeTimers, settled } from "../../protocol/rpc/fake_timers.ts";
 import { FakeConnection } from "./fake_connection.ts";
 
@@ -12,6 +12,7 @@ const NOTHING_EARLY: EarlyBytes = { said: new Uint8Array(0), reading: null, rest
 class Scene {
   readonly from = new FakeConnection();
   readonly to = new FakeConnection();
+  readonly small = new BufferPool({ bufferBytes: SMALL_BUFFER_BYTES, maxLent: 1, maxKept: 1 });
   readonly big: BufferPool;
   moved = 0;
   readonly copying: Promise<void>;
@@ -22,7 +23,7 @@ class Scene {
       from: this.from,
       to: this.to,
       early: NOTHING_EARLY,
-      buffers: { small: relayBuffers().small, big: this.big },
+      buffers: { small: this.small, big: this.big },
       rate: null,
       moved: (bytes) => this.moved += bytes,
       ...options,
@@ -92,7 +93,7 @@ Deno.test("copy() does without a big buffer when all are lent, and asks again", 
 });
 
 for (const [how, end] of [["ends", "end"], ["is lost", "fail"]] as const) {
-  Deno.test(`copy() gives its big buffer back when the one side ${how}`, async () => {
+  Deno.test(`copy() gives its buffers back when the one side ${how}`, async () => {
     const scene = new Scene();
     await scene.say(SMALL_BUFFER_BYTES);
     assert.equal(scene.big.lend(), null);
@@ -100,6 +101,7 @@ for (const [how, end] of [["ends", "end"], ["is lost", "fail"]] as const) {
     if (end === "fail") await assert.rejects(scene.copying, Deno.errors.ConnectionReset);
     else await scene.copying;
     assert.notEqual(scene.big.lend(), null);
+    assert.notEqual(scene.small.lend(), null);
   });
 }
 

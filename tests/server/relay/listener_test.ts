@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { RelayConnection } from "../../../src/server/relay/caller.ts";
-import { type ConnectionSource, Listener } from "../../../src/server/relay/listener.ts";
+import { parseListenAddress } from "../../../src/server/knock/listen_address.ts";
+import { type ConnectionSource, hintFor, Listener } from "../../../src/server/relay/listener.ts";
 import { settled } from "../../protocol/rpc/fake_timers.ts";
 import { until } from "../../e2e/until.ts";
 import { FakeConnection } from "./fake_connection.ts";
@@ -71,6 +72,23 @@ Deno.test("Listener tells a failure and goes on", async () => {
   await running;
 });
 
+Deno.test("Listener waits between failures, longer each time", async () => {
+  let accepts = 0;
+  const listener = new Listener({
+    accept: () => {
+      accepts++;
+      return Promise.reject(new Error("no more open files"));
+    },
+    close: () => {},
+  }, { take: () => {}, failed: () => {} });
+  const running = listener.run();
+  await until("it has tried again", () => accepts > 3);
+  // 10, 20 and 40 ms; without a pause there would have been thousands.
+  assert(accepts < 8, `${accepts} tries`);
+  listener.close();
+  await running;
+});
+
 Deno.test("Listener closes at once in a pause after a failure", async () => {
   const { source, listener, running } = new Scene();
   for (let n = 1; n < 5; n++) {
@@ -94,4 +112,16 @@ Deno.test("Listener hangs up on who is accepted in the moment of closing", async
   await running;
   assert(late.isClosed);
   assert.deepEqual(taken, []);
+});
+
+Deno.test("hintFor() knows what to do without IPv6, and without the right to a port", () => {
+  const hintOf = (error: Error, bind: string): string | undefined =>
+    hintFor(error, parseListenAddress(bind) ?? assert.fail());
+  const noFamily = new Error("Address family not supported by protocol (os error 97)");
+  assert.equal(
+    hintOf(noFamily, "[::]:8080"),
+    "this machine has no IPv6: --bind 0.0.0.0:8080 takes IPv4 alone",
+  );
+  assert.equal(hintOf(noFamily, "0.0.0.0:8080"), undefined);
+  assert.match(hintOf(new Deno.errors.PermissionDenied("no"), "[::]:80") ?? "", /CAP_NET_BIND_SERVICE/);
 });

@@ -94,7 +94,7 @@ export class Peer implements Disposable {
     return new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
   }
 
-  /** Ends with a reset, which a connection does that is closed with something unread; it must have heard something. */
+  /** Hangs up; with something unread that is a reset. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
