@@ -94,11 +94,16 @@ function tell(offer: Offer, view: TransferView, isJson: boolean): Promise<boolea
   return Promise.resolve(true);
 }
 
+/** No answer is none, such as a second Enter behind the code: a no is the end of the code, and cannot be taken back. */
 async function ask(offer: Offer, view: TransferView): Promise<boolean> {
   show(offer, view);
-  printPrompt("take it? [y/N] ");
-  const answer = (await readInput()).trim().toLowerCase();
-  return answer === "y" || answer === "yes";
+  for (;;) {
+    printPrompt("take it? [y/n] ");
+    const line = await readInput();
+    if (/^\s*y(?:es)?\s*$/i.test(line)) return true;
+    // Nothing at all, not even an Enter: nobody is there any more.
+    if (line === "" || /^\s*no?\s*$/i.test(line)) return false;
+  }
 }
 
 function outcomeOf(result: ReceiveResult, folder: string): TransferOutcome {

@@ -28,7 +28,7 @@ const HINTS: Hints = {
 const SENDER_HINTS: Hints = {
   code: "leave --code away, and a random one is made",
   mismatch: "the code is spent; run the same command again, which makes a new one",
-  spent: "run the same command again, which makes a new code",
+  spent: "leave --code away, and a random one is made",
   absent: "run the same command again, and tell the other side the code",
   changed: "run the same command again to share it as it is now",
 };
@@ -54,9 +54,10 @@ const HIDDEN_HINT = `${AGAIN}, and add --hidden to take names that begin with a 
 
 /** What the one who reads this can say to the other side, where that one ended it. */
 const HINTS_FOR_THERE: Hints = {
-  path: "give it another name, and share it again",
+  path:
+    "give it another name, and share it again; names that begin with a dot the other side allows with --hidden",
   collision: "rename one of them, and share it again",
-  exists: "the other side can allow it with --overwrite",
+  exists: "the other side can move it away, or allow it with --overwrite",
   limit: "the other side can allow more with --max-files and --max-bytes",
   space: "the other side can make room and run its command again",
   changed: "ask the other side to run its command again",
@@ -86,9 +87,13 @@ function hintOf(
   }
   // The nearest word is named already.
   if (code === "code" && message.includes("did you mean")) return undefined;
-  if (code === "path" && message.includes("begins with a dot")) return HIDDEN_HINT;
-  // A link of this side's own, in the way of a name that is good.
-  if (code === "path" && message.includes("symbolic link")) return LINK_HINT;
+  // By the end of the message: before it stands a name that the other side chose.
+  if (code === "path" && message.endsWith("a name that begins with a dot, accepted are others")) {
+    return HIDDEN_HINT;
+  }
+  if (code === "exists" && message.endsWith("a symbolic link is there, accepted are files and folders")) {
+    return LINK_HINT;
+  }
   return (own === "sender" ? SENDER_HINTS : RECEIVER_HINTS)[code] ?? HINTS[code];
 }
 

@@ -27,15 +27,23 @@ export interface ProgressView {
 /** Nothing at all, as of a program that reads JSON. */
 export const NO_PROGRESS: ProgressView = { changed(): void {}, clear(): void {} };
 
-const WINDOW_MS = 5_000;
+/** A sender hears once a second how much has come, and on a slow link little comes in one. */
+const WINDOW_MS = 8_000;
+/** Samples that are closer are one: of many small files there are thousands in a second. */
+const SAMPLE_MS = 50;
+/** Of less time a speed says nothing. */
+const MIN_SPAN_MS = 300;
 
 /** The speed of the last seconds: of the whole time it would say for long what was true before the link was lost. */
 export class SpeedMeter {
-  #samples: { readonly atMs: number; readonly bytes: number }[] = [];
+  /** How much had come in all by then; one of them is older than the window, as soon as there is such a one. */
+  #samples: { readonly atMs: number; bytes: number }[] = [];
 
-  /** That many bytes have come. */
+  /** That many bytes have come since the call before; of the first call, before the time began. */
   add(atMs: number, bytes: number): void {
-    this.#samples.push({ atMs, bytes });
+    const last = this.#samples.at(-1);
+    if (last !== undefined && this.#samples.length > 1 && atMs - last.atMs < SAMPLE_MS) last.bytes += bytes;
+    else this.#samples.push({ atMs, bytes: (last?.bytes ?? 0) + bytes });
     this.#dropOld(atMs);
   }
 
@@ -47,16 +55,16 @@ export class SpeedMeter {
   /** Bytes per second; null if too little is known. */
   at(nowMs: number): number | null {
     this.#dropOld(nowMs);
-    const [first, ...others] = this.#samples;
-    if (first === undefined || others.length === 0 || nowMs <= first.atMs) return null;
-    // What the first sample holds came before it.
-    const bytes = others.reduce((sum, each) => sum + each.bytes, 0);
+    const first = this.#samples[0], last = this.#samples.at(-1);
+    if (first === undefined || last === undefined || nowMs - first.atMs < MIN_SPAN_MS) return null;
+    const bytes = last.bytes - first.bytes;
     return bytes === 0 ? null : bytes * 1000 / (nowMs - first.atMs);
   }
 
   #dropOld(nowMs: number): void {
-    const from = this.#samples.findIndex(({ atMs }) => nowMs - atMs <= WINDOW_MS);
-    this.#samples.splice(0, from === -1 ? this.#samples.length : from);
+    const inside = this.#samples.findIndex(({ atMs }) => nowMs - atMs < WINDOW_MS);
+    // The last one before the window is where it begins.
+    this.#samples.splice(0, (inside === -1 ? this.#samples.length : inside) - 1);
   }
 }
 

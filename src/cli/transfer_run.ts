@@ -2,9 +2,10 @@
 import type { OnTransferEvent, TransferEvent } from "../protocol/transfer/events.ts";
 import { TransferError } from "../protocol/transfer/errors.ts";
 import { type PermissionGrant, permissionSet } from "../system/permissions.ts";
+import { escapeHidden } from "../system/visible_text.ts";
 import type { OptionValues } from "./parse.ts";
 import { type Invocation, requirePermissions } from "./permission_audit.ts";
-import { jsonLine, printExact, printNotice } from "./terminal.ts";
+import { printExact, printNotice } from "./terminal.ts";
 import { type TransferContext, transferFailure } from "./transfer_failure.ts";
 import { Interruption } from "./transfer_interruption.ts";
 import { NO_PROGRESS, PlainProgress, type ProgressView } from "./transfer_progress.ts";
@@ -53,7 +54,7 @@ export async function runTransfer(
       waitMs,
     }, view);
     view.clear();
-    if (isJson) printExact(jsonLine(json));
+    if (isJson) printLine(json);
     else print?.();
   } catch (error) {
     view.clear();
@@ -87,11 +88,18 @@ async function progressView(isJson: boolean): Promise<ProgressView> {
   return new ProgressBars();
 }
 
-/** Exact: a path that only looks like a key must stay what it is. */
 function printEvent(event: TransferEvent): void {
-  printExact(jsonLine(event));
+  printLine(event);
 }
 
 function printFailed(reason: string): void {
-  printExact(jsonLine({ event: "failed", reason }));
+  printLine({ event: "failed", reason });
+}
+
+/**
+ * Exact: a path that only looks like a key must stay what it is. All the same nothing in it drives a terminal: what is
+ * hidden in a name or a text is escaped, which is the same JSON.
+ */
+function printLine(value: TransferEvent | Readonly<Record<string, unknown>>): void {
+  printExact(`${escapeHidden(JSON.stringify(value))}\n`);
 }

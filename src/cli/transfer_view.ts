@@ -34,6 +34,8 @@ export class TransferView {
   #offer: Offer | null = null;
   /** Where each file ends, counted over the bytes of all of them: they come in their order. */
   #fileEnds: readonly number[] = [];
+  /** Their numbers in the offer, which has folders too. */
+  #files: readonly number[] = [];
   #latest = 1;
   /** Bytes that came in this run, and when the first of them could. */
   #movedBytes = 0;
@@ -100,8 +102,8 @@ export class TransferView {
     if (this.#offer !== null) return;
     this.#offer = offer;
     let bytes = 0;
-    const ends = offer.entries.map(({ kind, sizeBytes }) => kind === "file" ? (bytes += sizeBytes) : null);
-    this.#fileEnds = ends.filter((end) => end !== null);
+    this.#files = offer.entries.keys().filter((each) => offer.entries[each]?.kind === "file").toArray();
+    this.#fileEnds = this.#files.map((file) => bytes += offer.entries[file]?.sizeBytes ?? 0);
     if (this.#options.side === "sender") this.#say(`offering ${offerSummary(offer)}`);
   }
 
@@ -110,6 +112,7 @@ export class TransferView {
     this.#receiver(receiver).receivedBytes = total - missingBytes;
     this.#latest = receiver;
     this.#begunMs ??= this.#monotonicMs();
+    this.#meter.add(this.#monotonicMs(), 0);
     if (missingBytes < total) {
       const before = formatBytes(total - missingBytes);
       this.#say(`${formatBytes(missingBytes)} to go, the other ${before} came before`);
@@ -159,20 +162,33 @@ export class TransferView {
     const states = [...this.#receivers.values()];
     const sum = (of: (state: Receiver) => number): number =>
       states.reduce((total, each) => total + of(each), 0);
-    const latest = this.#receiver(this.#latest);
-    const entry = this.#offer?.entries[latest.file];
     return {
       doneBytes: sum(({ receivedBytes }) => receivedBytes),
       totalBytes: (this.#offer?.totalBytes ?? 0) * states.length,
       doneFiles: sum(({ receivedBytes }) => countUpTo(this.#fileEnds, receivedBytes)),
       files: this.#fileEnds.length * states.length,
       bytesPerSecond: this.#meter.at(this.#monotonicMs()),
-      current: entry === undefined ? null : {
-        name: states.length > 1 ? `${this.#who(this.#latest)}: ${shown(entry.path)}` : shown(entry.path),
-        doneBytes: latest.fileBytes,
-        sizeBytes: entry.sizeBytes,
-      },
+      current: this.#current(states.length > 1),
     };
+  }
+
+  #current(isNamed: boolean): Snapshot["current"] {
+    const { file, doneBytes } = this.#place(this.#receiver(this.#latest));
+    const entry = this.#offer?.entries[file];
+    if (entry === undefined) return null;
+    const name = isNamed ? `${this.#who(this.#latest)}: ${shown(entry.path)}` : shown(entry.path);
+    return { name, doneBytes, sizeBytes: entry.sizeBytes };
+  }
+
+  /**
+   * Which file, and how much of it. What a sender has said lies for long in the buffers on the way; what the receiver says
+   * that it has is what counts, and files come in their order.
+   */
+  #place({ file, fileBytes, receivedBytes }: Receiver): { file: number; doneBytes: number } {
+    if (this.#options.side === "receiver" || file < 0) return { file, doneBytes: fileBytes };
+    const at = Math.min(countUpTo(this.#fileEnds, receivedBytes), this.#fileEnds.length - 1);
+    const begin = this.#fileEnds[at - 1] ?? 0;
+    return { file: this.#files[at] ?? -1, doneBytes: receivedBytes - begin };
   }
 
   #receiver(receiver: number): Receiver {

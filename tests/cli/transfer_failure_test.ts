@@ -64,15 +64,25 @@ Deno.test("transferFailure() names the relay where it cannot be reached, and the
     'the path ".a": found a name that begins with a dot, accepted are others',
   );
   assert.match(failureOf(hidden, "receiver").hint ?? "", /--hidden/);
-  const link = new TransferError("path", "cannot write in/d: a symbolic link is there");
+  const link = new TransferError(
+    "exists",
+    "cannot write in/d: a symbolic link is there, accepted are files and folders",
+  );
   assert.match(failureOf(link, "receiver").hint ?? "", /^take the link away, or name another folder with -o/);
   assert.doesNotMatch(failureOf(new TransferError("path", "found .."), "receiver").hint ?? "", /--hidden/);
+  // The sender's name for a file decides about no hint.
+  const named = new TransferError(
+    "path",
+    'the path "../a name that begins with a dot, accepted are others": found a name "." or ".."',
+  );
+  assert.doesNotMatch(failureOf(named, "receiver").hint ?? "", /--hidden/);
 });
 
 Deno.test("transferFailure() gives other hints where the other side ended it", () => {
   const there = (code: TransferErrorCode): string | undefined =>
     failureOf(new TransferError(code, "x", { side: "there" }), "sender").hint;
-  assert.match(there("exists") ?? "", /the other side can allow it with --overwrite/);
+  assert.match(there("exists") ?? "", /the other side can move it away, or allow it with --overwrite/);
+  assert.match(there("path") ?? "", /--hidden/);
   assert.match(there("limit") ?? "", /--max-files and --max-bytes/);
   assert.match(there("space") ?? "", /make room/);
   assert.equal(there("refused"), undefined);

@@ -81,13 +81,15 @@ jsonTest("--json of a folder: every line fits the schema, on both sides", async 
 });
 
 jsonTest("--json of a text: the text is in the last line, whatever is in it", async (place) => {
-  const text = 'one\n"two"\x1b[2J postern client send';
+  const text = 'one\n"two"\x1b[2J postern client send\x9b31m\u202e\x7f';
   await using sender = await place.share(["--text", text, "--json"]);
   await using receiver = await place.receive([await codeOf(sender), "--yes", "--json"]);
   await receiver.ends(0);
   await sender.ends(0);
   checked(sender);
   assert.deepEqual(last(checked(receiver)), { result: "text", text });
+  // It may be a terminal that reads it.
+  assert.match(receiver.stdout, /^[\n -~]*$/);
 });
 
 jsonTest("--json of a transfer that is interrupted and goes on", async (place) => {

@@ -30,12 +30,34 @@ Deno.test("SpeedMeter knows the speed of the last seconds", () => {
   meter.add(1000, 1_000_000);
   meter.add(2000, 3_000_000);
   assert.equal(meter.at(2000), 2_000_000);
-  // 4.5 s later the first two are older than the window.
-  assert.equal(meter.at(6500), null);
-  meter.add(7000, 1_000_000);
-  assert.equal(meter.at(7000), 1_000_000 / 5);
+  // Of the last 8 s: what came in the first second counts no more.
+  assert.equal(meter.at(9000), 3_000_000 / 8);
+  meter.add(11_000, 1_000_000);
+  assert.equal(meter.at(11_000), 1_000_000 / 9);
+  assert.equal(meter.at(30_000), null);
   meter.reset();
-  assert.equal(meter.at(7000), null);
+  assert.equal(meter.at(30_000), null);
+});
+
+Deno.test("SpeedMeter is right and steady where a sender hears once a second, and where a chunk takes 20 seconds", () => {
+  const meter = new SpeedMeter();
+  meter.add(0, 0);
+  for (let atMs = 1000; atMs <= 60_000; atMs += 1000) {
+    meter.add(atMs, 50_000);
+    // What is told in between, ten times a second, has nothing new.
+    for (let betweenMs = 100; betweenMs < 1000; betweenMs += 100) {
+      meter.add(atMs + betweenMs, 0);
+      const speed = meter.at(atMs + betweenMs) ?? 0;
+      assert(speed > 40_000 / (1 + 1000 / atMs) && speed <= 57_000, `${speed} at ${atMs + betweenMs}`);
+    }
+  }
+});
+
+Deno.test("SpeedMeter of thousands of small files a second keeps few samples, and their sum", () => {
+  const meter = new SpeedMeter();
+  meter.add(0, 0);
+  for (let atMs = 1; atMs <= 4000; atMs++) meter.add(atMs, 10);
+  assert.equal(meter.at(4000), 10_000);
 });
 
 Deno.test("SpeedMeter falls while nothing comes", () => {

@@ -152,6 +152,46 @@ session("without a state folder both work, and the sender says what that means",
   ]);
 });
 
+session("where no state folder can be made both work, and say what that means", async (place) => {
+  await Deno.writeTextFile(`${place.out}/a`, "a");
+  const nowhere = { home: `${place.folder}/home` };
+  await Deno.mkdir(nowhere.home);
+  await Deno.writeTextFile(`${nowhere.home}/.local`, "no folder");
+  await using sender = await place.share(["a"], nowhere);
+  await using receiver = await place.receive([await sender.code(), "--yes"], nowhere);
+  await receiver.ends(0);
+  await sender.ends(0);
+  const notice = "could not keep anything in FOLDER/home/.local/state/postern/transfers: ";
+  for (const { stderr } of [sender, receiver]) {
+    const [first = ""] = told(stderr, place);
+    assert(first.startsWith(notice) && /cannot go on after a restart$/.test(first), first);
+  }
+});
+
+session("a link to what is not permitted is refused before a code is used, with its end", async (place) => {
+  await Deno.writeTextFile(`${place.out}/a`, "a");
+  await Deno.symlink(place.in, `${place.out}/link`);
+  await Deno.symlink(place.out, `${place.in}/link`);
+  await using refusing = await place.share(["link"]);
+  await refusing.ends(1);
+  assert.deepEqual(told(refusing.stderr, place), [
+    'error: cannot share "link": it leads to FOLDER/in, which this program may not read; accepted are files and folders',
+    "hint: name FOLDER/in instead, or add --allow-read=FOLDER/in to deno run",
+  ]);
+
+  await using sender = await place.share(["a"]);
+  const code = await sender.code();
+  await using refused = await place.receive([code, "--yes", "-o", "link"]);
+  await refused.ends(1);
+  assert.match(
+    told(refused.stderr, place)[0] ?? "",
+    /^error: cannot receive into FOLDER\/in\/link: it leads to FOLDER\/out, .* --allow-write=FOLDER\/out$/,
+  );
+  await using receiver = await place.receive([code, "--yes"]);
+  await receiver.ends(0);
+  await sender.ends(0);
+});
+
 session("a file that is there is kept, unless it may be replaced", async (place) => {
   await Deno.writeTextFile(`${place.out}/a`, "new");
   await Deno.writeTextFile(`${place.in}/a`, "old");
@@ -163,7 +203,7 @@ session("a file that is there is kept, unless it may be replaced", async (place)
     refused.stderr,
     /^hint: .*add --overwrite to replace what is there, or name another folder with -o$/m,
   );
-  assert.match(refusing.stderr, /^hint: the other side can allow it with --overwrite$/m);
+  assert.match(refusing.stderr, /^hint: the other side can move it away, or allow it with --overwrite$/m);
   assert.equal(await Deno.readTextFile(`${place.in}/a`), "old");
 
   await using sender = await place.share(["a"]);

@@ -223,19 +223,24 @@ terminalTest(
       typings: [
         { after: /code: /, text: "4815\toce\t" },
         { after: /ocean-/, text: "xrabb\x7f\x7f\x7f\x7f\x7frab\tvelv\t\r" },
-        { after: /take it\? \[y\/N\] /, text: "y\r" },
+        // Who types a second Enter, or something else, has not said no.
+        { after: /take it\? \[y\/n\] /, text: "\r" },
+        { after: /take it\? \[y\/n\] /, text: "yy\r" },
+        { after: /take it\? \[y\/n\] /, text: "y\r" },
       ],
     });
     assert.equal(shown.code, 0, shown.raw);
     await sender.ends(0);
     const left = leftOn(shown);
     assert.equal(left[0], "code: 4815-ocean-rabbit-velvet");
-    assert.deepEqual(left.slice(-7, -1).map((line) => line.replace(/ in .*/, "")), [
+    assert.deepEqual(left.slice(-9, -1).map((line) => line.replace(/ in .*/, "")), [
       "offered: 1 file, 1 B",
       "  .profile  1 B  (hidden)",
       "hidden, as their names begin with a dot: 1 path",
       "  .profile",
-      "take it? [y/N] y",
+      "take it? [y/n]",
+      "take it? [y/n] yy",
+      "take it? [y/n] y",
       "received and verified 1 file, 1 B",
     ]);
     assert.equal(await Deno.readTextFile(`${place.in}/.profile`), "x");
@@ -247,7 +252,7 @@ terminalTest("client receive writes nothing where the answer is no, and both sid
   await Deno.writeTextFile(`${place.out}/a`, "x");
   await using sender = await place.share(["a"]);
   const shown = await received(place, [await sender.code()], {
-    typings: [{ after: /take it\? \[y\/N\] /, text: "\r" }],
+    typings: [{ after: /take it\? \[y\/n\] /, text: "No\r" }],
   });
   assert.equal(shown.code, 1, shown.raw);
   await sender.ends(1);
@@ -335,7 +340,7 @@ terminalTest(
       folder: place.in,
       home: `${place.folder}/home-in`,
       columns: 100,
-      typings: [{ after: /code: /, text: code.trim() + "\r" }, { after: /take it\? \[y\/N\] /, text: "y\r" }],
+      typings: [{ after: /code: /, text: code.trim() + "\r" }, { after: /take it\? \[y\/n\] /, text: "y\r" }],
     });
     assert.equal(shown.code, 0, shown.raw);
     assert.equal((await sending).code, 0);

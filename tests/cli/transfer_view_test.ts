@@ -89,7 +89,7 @@ Deno.test("TransferView draws bytes, files and the current file", () => {
     bytesPerSecond: null,
     current: { name: "d/a", doneBytes: 500, sizeBytes: 1000 },
   });
-  screen.nowMs = 1000;
+  screen.nowMs = 1500;
   screen.take(progress(1500, 2, 500));
   assert.deepEqual(screen.drawn?.(), {
     doneBytes: 1500,
@@ -101,6 +101,16 @@ Deno.test("TransferView draws bytes, files and the current file", () => {
   });
   screen.take(progress(2000, 2, 1000), { event: "file_done", receiver: 1, file: 2 });
   assert.equal(screen.drawn?.().doneFiles, 2);
+});
+
+Deno.test("TransferView of a sender goes by what the receiver says that it has, not by what was said", () => {
+  const screen = new Screen();
+  screen.take(paired, offer, accepted, progress(0, 3, 1000));
+  assert.deepEqual(screen.drawn?.().current, { name: "d/a", doneBytes: 0, sizeBytes: 1000 });
+  screen.take(progress(1500, 3, 1000));
+  assert.deepEqual(screen.drawn?.().current, { name: "d/b", doneBytes: 500, sizeBytes: 1000 });
+  screen.take(progress(3000, 3, 1000));
+  assert.deepEqual(screen.drawn?.().current, { name: "c", doneBytes: 1000, sizeBytes: 1000 });
 });
 
 Deno.test("TransferView counts what came before as done, and not as speed", () => {

@@ -83,7 +83,7 @@ Deno.test({
 
     const receive = reader.scriptOf(reader.take("receive"), { folder: "in" });
     const code = await sharing.code();
-    const shown = await atTerminal(reader, receive, "in", [["code: ", `${code}\r`], ["[y/N] ", "y\n"]]);
+    const shown = await atTerminal(reader, receive, "in", [["code: ", `${code}\r`], ["[y/n] ", "y\n"]]);
     assert.deepEqual(atReceiver(shown), printedOnPage("receive"));
     await sharing.succeeds();
     assert.deepEqual(sharing.lines.slice(printedOnPage("share").length), printedOnPage("shared"));

@@ -118,7 +118,7 @@ async function keysOf(own: string, theirs: string): Promise<ChannelKeys> {
     opener = new RecordOpener(Uint8Array.fromHex(theirs));
   await sealer.seal(new Uint8Array(32));
   await opener.open(await new RecordSealer(Uint8Array.fromHex(theirs)).seal(new Uint8Array(32)));
-  return { sealer, opener, rest: new Uint8Array(0) };
+  return { sealer, opener };
 }
 
 const options = { limits: DEFAULT_LIMITS, timers: systemTimers };

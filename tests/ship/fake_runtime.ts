@@ -6,10 +6,11 @@ import type { Role } from "../../src/cli/command_spec.ts";
 import { TempFolder } from "../e2e/temp_folder.ts";
 import { start, type Started, type StartOptions } from "./started.ts";
 
-// Its words one a line, `end` behind the last; then what it read, if it is asked for flags.
+// Its words one a line, `end` behind the last; how it is to keep memory; then what it read, if it is asked for flags.
 const RUNTIME = `#!/bin/sh
 [ "\${1-}" != --version ] || exit 0
 printf '%s\\n' "$@" end >>"$RECORD/starts"
+printf '%s\\n' "\${MALLOC_ARENA_MAX-unset}" >>"$RECORD/arenas"
 case " $* " in *" permissions --flags -- "*) cat >>"$RECORD/input"; cat "$RECORD/flags"; exit "$CODE" ;; esac
 `;
 
@@ -17,6 +18,8 @@ case " $* " in *" permissions --flags -- "*) cat >>"$RECORD/input"; cat "$RECORD
 export interface Recorded extends Started {
   /** The words of each start, the folders of runtime and bundle left out. */
   readonly starts: readonly (readonly string[])[];
+  /** MALLOC_ARENA_MAX at each start. */
+  readonly arenas: readonly string[];
   /** What it could read while it was asked for flags. */
   readonly input: string;
 }
@@ -81,7 +84,8 @@ export class FakeRuntime implements AsyncDisposable {
       0,
       -1,
     );
-    return { ...started, starts: lines.map((each) => each.split("\n")), input: await text("input") };
+    const arenas = (await text("arenas")).split("\n").slice(0, -1);
+    return { ...started, starts: lines.map((each) => each.split("\n")), arenas, input: await text("input") };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -112,6 +112,16 @@ test("the start that asks for the flags reads nothing of what the program is to 
   assert.equal((await runtime.start("client", ["send", "-k", "-"], { stdin: "key\n" })).input, "");
 });
 
+test("the client's threads share two arenas of the C library, unless the user says how many; the others are left alone", async () => {
+  await using runtime = await FakeRuntime.make(["client", "server"]);
+  const arenasOf = async (role: Role, env: Record<string, string> = {}): Promise<readonly string[]> =>
+    (await runtime.start(role, [], { env })).arenas;
+  const isMeant = Deno.build.target.endsWith("-linux-gnu");
+  assert.deepEqual(await arenasOf("client"), isMeant ? ["2", "2"] : ["unset", "unset"]);
+  assert.deepEqual(await arenasOf("client", { MALLOC_ARENA_MAX: "7" }), ["7", "7"]);
+  assert.deepEqual(await arenasOf("server"), ["unset", "unset"]);
+});
+
 test("a configuration with a comma in its name is refused: it would grant two files", async () => {
   await using runtime = await FakeRuntime.make(["server"]);
   const { code, starts, stderr } = await runtime.start("server", ["--config", "a,/etc"]);

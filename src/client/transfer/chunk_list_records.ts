@@ -9,8 +9,9 @@
  * | 2 | found: a folder of the offer that was there before | zeros |
  * | 3 | chunk: it is in the data file, durably | its SHA-256 |
  * | 4 | forgotten: what the list says of this file before counts for nothing | zeros |
- * | 5 | placing: the data file is about to be renamed to its place | stamp |
- * | 6 | placed: the file is in its place, durably | stamp |
+ * | 5 | linking: the data file is complete, and about to be linked to its place | stamp |
+ * | 6 | renaming: the same, but its place may be reserved by an empty file before | stamp |
+ * | 7 | placed: the file is in its place, durably | stamp |
  *
  * A stamp is a size, u64, and a time of modification in milliseconds, i64, then zeros. The check is the begin of a
  * SHA-256 over the fingerprint, the number of the record and the record before the check: neither a record that was
@@ -47,9 +48,9 @@ export type ListRecord =
   | { readonly kind: "begun"; readonly fingerprint: Uint8Array }
   | { readonly kind: "found" | "forgotten"; readonly file: number }
   | { readonly kind: "chunk"; readonly file: number; readonly chunk: number; readonly hash: Uint8Array }
-  | { readonly kind: "placing" | "placed"; readonly file: number; readonly stamp: FileStamp };
+  | { readonly kind: "linking" | "renaming" | "placed"; readonly file: number; readonly stamp: FileStamp };
 
-const KINDS = ["begun", "found", "chunk", "forgotten", "placing", "placed"] as const;
+const KINDS = ["begun", "found", "chunk", "forgotten", "linking", "renaming", "placed"] as const;
 
 /** Writes and reads the records of the list for one offer. */
 export class ListRecords {
@@ -73,7 +74,7 @@ export class ListRecords {
       view.setUint32(CHUNK_OFFSET, record.chunk);
       bytes.set(record.hash, BODY_OFFSET);
     }
-    if (record.kind === "placing" || record.kind === "placed") {
+    if ("stamp" in record) {
       view.setBigUint64(BODY_OFFSET, BigInt(record.stamp.sizeBytes));
       view.setBigInt64(TIME_OFFSET, BigInt(record.stamp.modifiedMs));
     }
@@ -100,7 +101,8 @@ export class ListRecords {
       case "found":
       case "forgotten":
         return { kind, file };
-      case "placing":
+      case "linking":
+      case "renaming":
       case "placed": {
         const stamp = {
           sizeBytes: Number(view.getBigUint64(BODY_OFFSET)),

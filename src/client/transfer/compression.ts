@@ -1,6 +1,7 @@
 /**
- * How chunks are made smaller for the way, and large again: zstd at its fastest useful level, in workers, a frame for
- * each chunk.
+ * How chunks are made smaller for the way, and large again: zstd at its fastest useful level, a frame for each chunk.
+ * They are made smaller in workers, which takes 4 ms each, and large again right here: that takes 1 ms, and no more than
+ * a chunk comes out whatever is in the frame, while a worker would take 15 MB.
  *
  * What cannot become smaller must cost next to nothing, and most bytes that are sent are of that kind: pictures, films,
  * archives. So a chunk is asked first how often each byte is in it, at sixteen places, which takes 15 us; for one that
@@ -9,7 +10,6 @@
 import type { Compression } from "../../protocol/transfer/source.ts";
 import { TransferError } from "../../protocol/transfer/errors.ts";
 import { systemTimers, type Timers } from "../../protocol/rpc/timers.ts";
-import { CHUNK_BYTES } from "../../protocol/transfer/offer.ts";
 import { looksRandom } from "./compression_sample.ts";
 import { ZstdPool } from "./zstd_pool.ts";
 
@@ -18,23 +18,32 @@ import { ZstdPool } from "./zstd_pool.ts";
  * none for the processor that hashes, encrypts and sends.
  */
 const MAX_COMPRESSING = Math.min(2, Math.max(1, navigator.hardwareConcurrency - 1));
-/** Workers that decompress, at most; one does 900 MB/s, more than can be decrypted. */
-const MAX_DECOMPRESSING = 1;
 /** Shorter chunks are sent as they are: there is little to save, and no telling whether they are random. */
 const MIN_CHUNK_BYTES = 512;
 /** A frame is worth the time of the other side if it is at most so much of its chunk. */
 const MAX_FRAME_SHARE = 15 / 16;
 /** After chunks that only looked as if, at most so many are left alone before the next is tried. */
 const MAX_SKIPPED = 31;
-/** Inputs that are kept to be used again; more than are under way at once are of no use. */
-const MAX_SPARES = 4;
+/** As far as every decoder should be able to look back (RFC 8878, section 3.1.1.1.2); more is there to take memory. */
+const MAX_WINDOW_LOG = 23;
+/** The library sets memory aside once more when its output fills it to the last byte. */
+const SLACK_BYTES = 64;
+/** What is shorter may be cut from memory that the library shares out, which must not be freed with it. */
+const MIN_OWN_BYTES = 16_384;
+
+type Zlib = typeof import("node:zlib");
+
+/** What `info` makes of the answer, which the types of the library do not know. */
+interface Decompressed {
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** With how much of the input was read. */
+  readonly engine: { readonly bytesWritten: number };
+}
 
 /** Settings of a `ZstdCompression`. */
 export interface ZstdCompressionOptions {
   /** Most workers that compress. @default 2, or 1 on a machine of two processors */
   readonly maxCompressing?: number;
-  /** Most workers that decompress. @default 1 */
-  readonly maxDecompressing?: number;
   /** Time, for noticing a worker that ended without a word. @default systemTimers */
   readonly timers?: Timers;
   /** What the workers run. @default zstd_worker.js */
@@ -42,65 +51,57 @@ export interface ZstdCompressionOptions {
 }
 
 /**
- * Compresses and decompresses chunks in workers, which are started at the first chunk that needs one. Needs no
- * permission. Used by all sessions of one process, and closed when they have ended.
+ * Compresses chunks in workers, which are started at the first one that may become smaller, and decompresses them.
+ * Needs no permission. Used by all sessions of one process, and closed when they have ended.
  */
 export class ZstdCompression implements Compression, Disposable {
-  readonly #compressing: ZstdPool;
-  readonly #decompressing: ZstdPool;
-  readonly #spares: Uint8Array<ArrayBuffer>[] = [];
+  readonly #pool: ZstdPool;
+  #zlib: Promise<Zlib> | null = null;
   /** Chunks in a row that did not become smaller although they looked as if. */
   #misses = 0;
   #toSkip = 0;
 
   /** Makes one; no worker is started yet. */
   constructor(options: ZstdCompressionOptions = {}) {
-    const { maxCompressing = MAX_COMPRESSING, maxDecompressing = MAX_DECOMPRESSING } = options;
-    const { timers = systemTimers, workerText = zstdWorkerText } = options;
-    this.#compressing = new ZstdPool({ maxThreads: maxCompressing, timers, workerText });
-    this.#decompressing = new ZstdPool({ maxThreads: maxDecompressing, timers, workerText });
+    const { maxCompressing = MAX_COMPRESSING, timers = systemTimers, workerText = zstdWorkerText } = options;
+    this.#pool = new ZstdPool({ maxThreads: maxCompressing, timers, workerText });
   }
 
   /** How many workers there are now. */
   get threads(): number {
-    return this.#compressing.threads + this.#decompressing.threads;
+    return this.#pool.threads;
   }
 
   /**
-   * One zstd frame that is at most 15/16 of the chunk; null if there is none or it is not worth trying.
+   * One zstd frame that is at most 15/16 of the chunk; the chunk if there is none or it is not worth trying.
    *
-   * @param chunk at most 1 MiB; stays the caller's, not to be changed until the promise settles
+   * @param chunk at most 1 MiB; taken: its memory goes to a worker if it is the whole of it, and comes back as another
+   * array
    * @throws {TransferError} `storage` if a worker failed, `cancelled` after `close`
    */
-  async compress(chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer> | null> {
-    if (chunk.length < MIN_CHUNK_BYTES || this.#isSkipped()) return null;
-    if (looksRandom(chunk)) return null;
-    const maxBytes = Math.floor(chunk.length * MAX_FRAME_SHARE);
-    const { bytes, spare } = await this.#compressing.run({
-      kind: "compress",
-      maxBytes,
-      input: () => this.#copyOf(chunk),
-    });
-    this.#keep(spare);
-    this.#learn(bytes !== null);
-    return bytes;
+  async compress(chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+    const { length } = chunk;
+    if (length < MIN_CHUNK_BYTES || this.#isSkipped() || looksRandom(chunk)) return chunk;
+    const maxBytes = Math.floor(length * MAX_FRAME_SHARE);
+    const body = await this.#pool.compress(ownMemory(chunk), maxBytes);
+    this.#learn(body.length < length);
+    return body;
   }
 
   /**
-   * The chunk of a frame.
+   * The chunk of a frame, in memory of its own.
    *
-   * @param compressed taken: its memory goes to a worker, and the array is empty afterwards
-   * @throws {TransferError} `malformed` if it is no frame of exactly `sizeBytes`, `storage` if a worker failed,
-   * `cancelled` after `close`
+   * @throws {TransferError} `malformed` if it is no frame of exactly `sizeBytes`
    */
   async decompress(
     compressed: Uint8Array<ArrayBuffer>,
     sizeBytes: number,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const input = (): Uint8Array<ArrayBuffer> => ownMemory(compressed);
-    const { bytes } = await this.#decompressing.run({ kind: "decompress", maxBytes: sizeBytes, input });
+    const zlib = await (this.#zlib ??= import("node:zlib"));
+    const bytes = decompressed(zlib, compressed, sizeBytes);
     // A frame that was cut off gives fewer bytes and no error.
-    if (bytes !== null && bytes.length === sizeBytes) return bytes;
+    if (bytes?.length === sizeBytes) return bytes;
+    bytes?.buffer.transfer(0);
     throw new TransferError(
       "malformed",
       `could not decompress a chunk: what came is no zstd frame of ${sizeBytes} bytes`,
@@ -109,9 +110,7 @@ export class ZstdCompression implements Compression, Disposable {
 
   /** Ends the workers; what is under way gets `cancelled`. Does nothing the second time. */
   close(): void {
-    this.#compressing.close();
-    this.#decompressing.close();
-    this.#spares.length = 0;
+    this.#pool.close();
   }
 
   /** The same as `close`. */
@@ -129,19 +128,6 @@ export class ZstdCompression implements Compression, Disposable {
     this.#misses = hasPaid ? 0 : this.#misses + 1;
     this.#toSkip = Math.min(2 ** this.#misses - 1, MAX_SKIPPED);
   }
-
-  /** In memory that was used before, as a rule: to set aside a MiB takes as long as to fill it. */
-  #copyOf(chunk: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    if (chunk.length < CHUNK_BYTES) return chunk.slice();
-    const copy = this.#spares.pop() ?? new Uint8Array(chunk.length);
-    copy.set(chunk);
-    return copy;
-  }
-
-  #keep(spare: Uint8Array<ArrayBuffer> | null): void {
-    if (spare?.length === CHUNK_BYTES && this.#spares.length < MAX_SPARES) this.#spares.push(spare);
-    else spare?.buffer.transfer(0);
-  }
 }
 
 async function zstdWorkerText(): Promise<string> {
@@ -152,4 +138,24 @@ async function zstdWorkerText(): Promise<string> {
 /** The array itself if nothing else lies in its memory, else a copy. */
 function ownMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
+}
+
+/** At most so many bytes; null if what is there is not one frame of that and nothing behind it. */
+function decompressed(
+  { constants, zstdDecompressSync }: Zlib,
+  frame: Uint8Array<ArrayBuffer>,
+  maxBytes: number,
+): Uint8Array<ArrayBuffer> | null {
+  const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
+  const chunkSize = Math.max(maxBytes + SLACK_BYTES, MIN_OWN_BYTES);
+  try {
+    const found = zstdDecompressSync(frame, { params, info: true, maxOutputLength: maxBytes, chunkSize });
+    const { buffer, engine } = found as unknown as Decompressed;
+    // Behind the frame there may be something else, which the library does not look at.
+    if (engine.bytesWritten !== frame.length) return null;
+    // A Buffer of Node's is no plain array.
+    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+  } catch {
+    return null;
+  }
 }

@@ -7,7 +7,6 @@ import { lookAt } from "./placing.ts";
 import type { WorkingFolder } from "./working_folder.ts";
 
 const PRIVATE_MODE = 0o600;
-const PERMISSION_BITS = 0o777;
 /** As many are kept open: chunks come file by file. */
 const MAX_OPEN = 8;
 /** Less is written at once, which is cheaper than a turn through another thread. */
@@ -114,7 +113,7 @@ export class DataFiles {
   /** What an entry's mode comes to here: no set-user-id and the like, and nothing that the umask takes away. */
   maskedMode(entry: OfferEntry): number {
     this.#allowedMode ??= this.#folder.allowedMode();
-    return entry.mode & PERMISSION_BITS & this.#allowedMode;
+    return entry.mode & this.#allowedMode;
   }
 
   /**
@@ -187,8 +186,6 @@ function createNew(path: string): OpenData {
 
 async function writeAt(data: OpenData, offset: number, bytes: Uint8Array): Promise<void> {
   if (data.position !== offset) data.file.seekSync(offset, Deno.SeekMode.Start);
-  // Not where it stands, should it fail on the way.
-  data.position = -1;
   for (let at = 0; at < bytes.length;) {
     const rest = bytes.subarray(at);
     at += rest.length <= SMALL_BYTES ? data.file.writeSync(rest) : await data.file.write(rest);

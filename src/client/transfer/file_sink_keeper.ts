@@ -2,7 +2,7 @@
  * Makes durable, in rounds, what has been written since the last one, and puts finished files into their places:
  *
  *   1  fsync of the data files, some at once; those of finished files get their time and mode before
- *   2  their chunks are added to the list, and what is to be renamed; fsync of the list
+ *   2  their chunks are added to the list, and what files are to come to their places; fsync of the list
  *   3  finished files are linked to their places; fsync of the folders they came to
  *   4  "placed" is added to the list; fsync of the list
  *   5  the data files of these are taken away
@@ -167,7 +167,7 @@ export class Keeper {
     this.#written = [];
     this.#writtenBytes = 0;
     const stamps = await this.#makeDurable(written, group);
-    await this.#note(written, this.#parts.placing.renames ? stamps : new Map());
+    await this.#note(written, stamps);
     const placed = this.#put(group);
     await this.#parts.placing.sync();
     await this.#record(placed.map((file) => ({ kind: "placed", file, stamp: stampOf(stamps, file) })));
@@ -192,11 +192,12 @@ export class Keeper {
   }
 
   /** Step 2. */
-  async #note(written: readonly WrittenChunk[], renamed: ReadonlyMap<number, FileStamp>): Promise<void> {
-    const { list, kept } = this.#parts;
+  async #note(written: readonly WrittenChunk[], stamps: ReadonlyMap<number, FileStamp>): Promise<void> {
+    const { list, kept, placing } = this.#parts;
+    const kind = placing.renames ? "renaming" : "linking";
     for (const [at, { file }] of written.entries()) kept.of(file).note(list.count + at);
-    const placing = [...renamed].map(([file, stamp]): ListRecord => ({ kind: "placing", file, stamp }));
-    await this.#record([...written, ...placing]);
+    const coming = [...stamps].map(([file, stamp]): ListRecord => ({ kind, file, stamp }));
+    await this.#record([...written, ...coming]);
   }
 
   /** Step 3, but for the folders. What a file fails with is its own, and what has no place yet is asked again. */
@@ -206,8 +207,8 @@ export class Keeper {
     for (const { file, fail } of group) {
       try {
         const names = targetPath(kept.entry(file).path);
-        const isReserved = kept.of(file).placing !== null;
-        if (placing.put(data.path(file), names, isReserved)) placed.push(file);
+        const { isReserving } = kept.of(file);
+        if (placing.put(data.path(file), names, isReserving)) placed.push(file);
       } catch (error) {
         this.#finished = this.#finished.filter((each) => each.file !== file);
         fail(error);

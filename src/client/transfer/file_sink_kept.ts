@@ -14,8 +14,10 @@ export interface RecordRange {
 export class KeptFile {
   /** Which of its chunks are there. */
   readonly chunks: ChunkSet;
-  /** What the list says that it is about to be, or to have been, in its place; null: nothing. */
+  /** What the list says that it is to be in its place, about to come there or there already; null: nothing. */
   placing: FileStamp | null = null;
+  /** Whether its place may be reserved by an empty file. */
+  isReserving = false;
   /** The same, when it is said to be in its place. */
   placed: FileStamp | null = null;
   #hashes = new Uint8Array(0);

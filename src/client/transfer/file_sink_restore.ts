@@ -40,8 +40,11 @@ export async function readList(list: ChunkList, offer: Offer): Promise<ListedFil
       case "forgotten":
         kept.forget(record.file);
         break;
-      case "placing":
+      case "linking":
+      case "renaming":
         kept.of(record.file).placing = record.stamp;
+        // For good: a later run finds out only when it links that there are no links.
+        kept.of(record.file).isReserving ||= record.kind === "renaming";
         break;
       case "placed":
         kept.of(record.file).placed = record.stamp;
@@ -157,24 +160,25 @@ function isOurs(
   own: Deno.FileInfo | null,
   begun: KeptFile | null,
 ): boolean {
-  if (!there.isFile || there.size !== entry.sizeBytes) return false;
-  const placed = begun?.placed ?? null, placing = begun?.placing ?? null;
-  if (placed !== null) return isSame(there, placed);
-  const isComplete = entry.sizeBytes === 0 || begun?.chunks.isComplete === true;
-  // Linked, and no record says so yet: both names are still there.
-  if (own !== null) return isComplete && own.ino !== null && own.ino === there.ino && own.dev === there.dev;
-  return isComplete && placing !== null && isSame(there, placing);
+  if (begun === null || !there.isFile || there.size !== entry.sizeBytes) return false;
+  if (begun.placed !== null) return isSame(there, begun.placed);
+  if (begun.placing === null || !isSame(there, begun.placing)) return false;
+  // In its place, and no record says so yet: renamed, or linked, so that both names are there.
+  return own === null || (own.ino !== null && own.ino === there.ino && own.dev === there.dev);
 }
 
 /** Whether the place is ours, and the file has not come to it. */
 function isReserved(there: Deno.FileInfo, own: Deno.FileInfo | null, begun: KeptFile | null): boolean {
-  const placing = begun?.placing ?? null;
-  return there.size === 0 && own !== null && placing !== null;
+  return there.size === 0 && own !== null && begun?.isReserving === true;
 }
 
-/** Whether there is data for every chunk that the list has. */
+/**
+ * Whether there is data for every chunk that the list has. Data of a complete file that was changed since is none: it
+ * may have been linked to its place, where anybody can change it.
+ */
 function isBacked(begun: KeptFile, entry: OfferEntry, own: Deno.FileInfo | null): boolean {
-  if (begun.placed !== null || own === null || !own.isFile) return false;
+  if (own === null || !own.isFile) return false;
+  if (begun.placing !== null && !isSame(own, begun.placing)) return false;
   return own.size >= endOfChunks(begun, entry);
 }
 

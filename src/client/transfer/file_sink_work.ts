@@ -10,11 +10,11 @@ import { storing } from "./file_sink_errors.ts";
 import { Keeper } from "./file_sink_keeper.ts";
 import type { KeptFiles } from "./file_sink_kept.ts";
 import { forEachEntry } from "./file_sink_offer.ts";
-import { inGroups, lookAt, type Placing, refuseLink } from "./placing.ts";
+import { inGroups, lookAt, type Placing } from "./placing.ts";
 import type { WorkingFolder } from "./working_folder.ts";
 
-/** As many chunks wait to be written; more are not taken. */
-const MAX_WAITING_CHUNKS = 4;
+/** As many chunks wait to be written, a MiB each as a rule; more are not taken. */
+const MAX_WAITING_CHUNKS = 2;
 
 /** What it is made of. */
 export interface WorkParts {
@@ -165,9 +165,8 @@ export class FileSinkWork {
 
   async #settleFolder(path: string, entry: OfferEntry): Promise<void> {
     await storing("write", path, async () => {
-      const there = lookAt(path);
-      refuseLink(path, there);
-      if (there?.isDirectory !== true) {
+      // Looked at once more: what follows would follow a link.
+      if (lookAt(path)?.isDirectory !== true) {
         throw new TransferError("exists", `cannot write ${path}: it is no folder any more`);
       }
       const time = timeOf(entry);

@@ -72,9 +72,7 @@ export class FileSource implements Source, Disposable {
 
   /** Looks at what lies in the file's place; see `Source.verifyUnchanged`. */
   async verifyUnchanged(file: number): Promise<void> {
-    const { path, followsLink } = this.#files.place(file);
-    const info = await this.#explained(file, () => followsLink ? Deno.stat(path) : Deno.lstat(path));
-    this.#requireSame(file, info);
+    await this.#explained(file, () => this.#requireInPlace(file));
     this.#open.release(file); // one session is done with it, and another opens it again
   }
 
@@ -89,7 +87,14 @@ export class FileSource implements Source, Disposable {
     this.close();
   }
 
+  async #requireInPlace(file: number): Promise<void> {
+    const { path, followsLink } = this.#files.place(file);
+    this.#requireSame(file, await (followsLink ? Deno.stat(path) : Deno.lstat(path)));
+  }
+
   async #opened(file: number): Promise<Deno.FsFile> {
+    // A pipe in its place would keep whoever opens it waiting for its other end.
+    await this.#requireInPlace(file);
     const handle = await Deno.open(this.#files.place(file).path, { read: true });
     try {
       if (this.#isClosed) {

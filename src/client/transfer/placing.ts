@@ -60,7 +60,7 @@ export class Placing {
   /**
    * Makes a folder, and those on the way; one that is there already is as good.
    *
-   * @throws {TransferError} `path` if a link is there, `exists` if a file is, `storage`, `space`
+   * @throws {TransferError} `exists` if a link or a file is there, `path`, `storage`, `space`
    */
   makeFolder(names: readonly string[]): void {
     for (let count = 1; count <= names.length; count++) this.#makeOne(this.pathOf(names.slice(0, count)));
@@ -157,12 +157,12 @@ export function lookAt(path: string): Deno.FileInfo | null {
 /**
  * Whatever lies behind a link is not in the target folder.
  *
- * @throws {TransferError} `path`
+ * @throws {TransferError} `exists`
  */
 export function refuseLink(path: string, there: Deno.FileInfo | null): void {
   if (there?.isSymlink !== true) return;
   throw new TransferError(
-    "path",
+    "exists",
     `cannot write ${path}: a symbolic link is there, accepted are files and folders`,
   );
 }

@@ -25,7 +25,7 @@ export class TargetSurvey {
    * as existing.
    *
    * @param names as `targetPath` gives them
-   * @throws {TransferError} `path` if it, or a folder on the way, is a symbolic link
+   * @throws {TransferError} `exists` if it, or a folder on the way, is a symbolic link
    */
   look(names: readonly string[]): Deno.FileInfo | null {
     if (this.#wayTo(names.slice(0, -1)) !== "there") return null;

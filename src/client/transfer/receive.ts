@@ -10,10 +10,12 @@ import { DEFAULT_LIMITS } from "../../protocol/transfer/limits.ts";
 import type { Offer } from "../../protocol/transfer/offer.ts";
 import type { Rendezvous } from "../../protocol/transfer/pairing.ts";
 import { runReceive } from "../../protocol/transfer/receive_run.ts";
+import { describeError } from "../../system/failure.ts";
 import { absolutePath, joinPath, nameOf } from "../../system/path.ts";
 import { ZstdCompression } from "./compression.ts";
 import { FileSink } from "./file_sink.ts";
 import { type FoundPairing, ReceiverMemory } from "./receiver_memory.ts";
+import { cannotKeepNotice, makeStateFolder } from "./state_folder.ts";
 import {
   stateFolderOf,
   type TransferOptions,
@@ -61,7 +63,20 @@ export type ReceiveResult =
  */
 export async function receive(code: string, options: ReceiveOptions): Promise<ReceiveResult> {
   const parsed = parseCode(code);
-  return await new Receive(parsed, options).run();
+  return await new Receive(parsed, await openedStateFolder(options), options).run();
+}
+
+/** Null: nothing outlives this process, and the user is told why. */
+async function openedStateFolder(options: ReceiveOptions): Promise<string | null> {
+  const folder = stateFolderOf(options);
+  if (folder === null) return null;
+  try {
+    await makeStateFolder(folder);
+    return folder;
+  } catch (error) {
+    options.onNotice?.(cannotKeepNotice(folder, "transfer", error));
+    return null;
+  }
 }
 
 /** Said before anything was taken: nobody comes back for the rest, and the sender makes a new code. */
@@ -83,7 +98,7 @@ class Receive {
   #sink: FileSink | null = null;
   #hasAccepted = false;
 
-  constructor(code: TransferCode, options: ReceiveOptions) {
+  constructor(code: TransferCode, stateFolder: string | null, options: ReceiveOptions) {
     this.#code = code;
     this.#options = options;
     this.#parts = transferParts(options);
@@ -91,22 +106,37 @@ class Receive {
     this.#memory = new ReceiverMemory({
       code: code.text,
       target: this.#target,
-      stateFolder: stateFolderOf(options),
+      stateFolder,
     });
   }
 
   async run(): Promise<ReceiveResult> {
     const found = await this.#memory.find();
     this.#judge(found);
-    if (found.state === "unknown") await prepareTarget(this.#target);
     try {
+      await this.#prepare(found);
       await this.#receive(found);
-      await this.#memory.finished();
+      // All is in its place, and the sender has heard of it: that stays true, whatever becomes of what is kept of it.
+      await this.#tellIfFails(this.#memory.finished());
       return this.#result();
     } catch (error) {
       throw await this.#failure(error, found);
     } finally {
-      await this.#sink?.close();
+      await this.#tellIfFails(this.#sink?.close());
+    }
+  }
+
+  /** Before a code is spent on what could not be kept, and before another process that receives this is disturbed. */
+  async #prepare(found: FoundPairing): Promise<void> {
+    if (found.state === "unknown") await prepareTarget(this.#target);
+    if (found.state === "proven") await this.#sinkOf(found.resumeSecret).open();
+  }
+
+  async #tellIfFails(work: Promise<void> | undefined): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#options.onNotice?.(describeError(error));
     }
   }
 
@@ -167,8 +197,12 @@ class Receive {
 
   async #sinkFor(resumeSecret: Uint8Array<ArrayBuffer>, found: FoundPairing): Promise<FileSink> {
     if (found.state === "spent") await this.#memory.proven(resumeSecret);
+    return this.#sinkOf(resumeSecret);
+  }
+
+  #sinkOf(resumeSecret: Uint8Array<ArrayBuffer>): FileSink {
     const { overwrite, hidden, confirm } = this.#options;
-    this.#sink = new FileSink({
+    this.#sink ??= new FileSink({
       folder: this.#target,
       resumeSecret,
       codeTag: this.#memory.codeTag,

@@ -71,15 +71,16 @@ export class ReceiverMemory implements PairingMemory {
   }
 
   /**
-   * What is remembered of the code: in the state folder, else in the working folders of the target folder. What is older
-   * than a week is dropped.
+   * What is remembered of the code: in the state folder, else in the working folders of the target folder. Where the
+   * state folder tells of another target, by a second receiver of the same code, that of this target comes first. What is
+   * older than a week is dropped.
    *
    * @throws {Failure} if there is something and it cannot be read: the code is then taken for spent
    * @throws {TransferError} `storage` if a folder cannot be read
    */
   async find(): Promise<FoundPairing> {
     await this.#dropOld();
-    this.#pairing ??= await this.#findKept() ?? await this.#findInTarget();
+    this.#pairing ??= await this.#findPairing();
     if (this.#pairing === null) return { state: "unknown" };
     const { state, resumeSecret, target } = this.#pairing;
     return { state, resumeSecret, target };
@@ -143,6 +144,11 @@ export class ReceiverMemory implements PairingMemory {
     return this.#stateFolder === null ? null : joinPath(this.#stateFolder, `received-${this.codeTag}.json`);
   }
 
+  async #findPairing(): Promise<ReceivedPairing | null> {
+    const kept = await this.#findKept();
+    return kept?.target === this.#target ? kept : await this.#findInTarget() ?? kept;
+  }
+
   async #findKept(): Promise<ReceivedPairing | null> {
     const path = this.#path();
     const bytes = path === null ? null : await readOrNull(path);
@@ -167,7 +173,7 @@ export class ReceiverMemory implements PairingMemory {
   async #dropOld(): Promise<void> {
     const folder = this.#stateFolder;
     if (folder === null) return;
-    for (const name of await namesIn(folder)) {
+    for (const name of await filesIn(folder)) {
       if (!FILE_NAME.test(name)) continue;
       const path = joinPath(folder, name);
       const pairing = decodePairing(await Deno.readFile(path).catch(() => new Uint8Array(0)));
@@ -186,9 +192,10 @@ async function readOrNull(path: string): Promise<Uint8Array | null> {
   }
 }
 
-async function namesIn(folder: string): Promise<string[]> {
+async function filesIn(folder: string): Promise<string[]> {
   try {
-    return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+    const entries = await Array.fromAsync(Deno.readDir(folder));
+    return entries.filter(({ isFile }) => isFile).map(({ name }) => name);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw storageError("read", folder, error);

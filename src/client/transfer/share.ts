@@ -232,7 +232,7 @@ async function offeredCode(
 
 function goingOn(receivers: number): string {
   const who = receivers === ONE ? "the receiver" : `${receivers} receivers`;
-  return `going on with ${who} from before, who runs the same command with the same code again`;
+  return `going on with ${who} from before, who runs the same command with the same code again; --fresh makes a new code`;
 }
 
 /** Said by a receiver before it took anything: it will not come back for the rest. */

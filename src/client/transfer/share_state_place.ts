@@ -11,9 +11,8 @@
  */
 import { systemFiles } from "../../system/durable_file.ts";
 import type { Clock } from "../../system/clock.ts";
-import { describeError } from "../../system/failure.ts";
-import { folderOf, joinPath } from "../../system/path.ts";
-import { hasPermission } from "../../system/permissions.ts";
+import { joinPath } from "../../system/path.ts";
+import { cannotKeepNotice, makeStateFolder } from "./state_folder.ts";
 
 /** By what a share is known again. */
 export interface ShareKey {
@@ -32,7 +31,6 @@ export const SPOOL_NAME = "spool";
 const LOCK_NAME = "lock";
 const PRIVATE_FOLDER_MODE = 0o700;
 const PRIVATE_MODE = 0o600;
-const OTHERS_WRITE_BITS = 0o022;
 const MAX_AGE_MS = 7 * 24 * 3600 * 1000;
 const FOLDER_NAME = /^share-([0-9a-f]{16})-([1-9][0-9]{0,3})$/;
 const ID_BYTES = 8;
@@ -55,20 +53,19 @@ export class SharePlace implements Disposable {
   }
 
   /**
-   * Takes the folder of a share, or makes one, and drops those that nobody has come back to for a week. A transfer
-   * works without: so this never fails, it only says why there is none.
+   * Takes the folder of a share, or makes one, and drops those that nobody has come back to for a week, as well as the
+   * spools of killed runs. A transfer works without: so this never fails, it only says why there is none.
    *
    * @param folder the state folder; null: there is none that may be used
    */
   static async take(folder: string | null, key: ShareKey, clock: Clock): Promise<SharePlace> {
     if (folder === null) return new SharePlace(null, null, null);
     try {
-      await makePrivate(folder);
+      await makeStateFolder(folder);
       await dropStale(folder, clock);
       return await SharePlace.#takeIn(folder, await idOf(key));
     } catch (error) {
-      const reason = `${describeError(error)}; so this share cannot go on after a restart`;
-      return new SharePlace(null, null, `could not keep anything in ${folder}: ${reason}`);
+      return new SharePlace(null, null, cannotKeepNotice(folder, "share", error));
     }
   }
 
@@ -100,17 +97,6 @@ export class SharePlace implements Disposable {
     if (this.path !== null) removeQuietly(joinPath(this.path, SPOOL_NAME));
     this.#lock?.close();
   }
-}
-
-async function makePrivate(folder: string): Promise<void> {
-  await Deno.mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER_MODE });
-  const { mode } = await Deno.stat(folder);
-  if (Deno.build.os !== "windows" && ((mode ?? 0) & OTHERS_WRITE_BITS) !== 0) {
-    throw new Error("others may write there, accepted is a folder of mode 0700");
-  }
-  // Its own name should outlive a power cut too; the folder above it is asked for nowhere else.
-  const above = folderOf(folder);
-  if (hasPermission({ name: "read", path: above })) await systemFiles.syncFolder(above).catch(() => {});
 }
 
 /** @returns null if another process holds it */
@@ -154,12 +140,26 @@ function isStillThere(path: string, opened: Deno.FileInfo): boolean {
   }
 }
 
+/** Drops what nobody came back to, and what killed runs have left of streams: it may be large, and private. */
 async function dropStale(folder: string, clock: Clock): Promise<void> {
   for (const { id, number } of foldersIn(folder)) {
     const path = joinPath(folder, `share-${id}-${number}`);
-    if (clock.wallMs() - lastUsedMs(path) <= MAX_AGE_MS) continue;
-    using lock = await takeLock(path);
-    if (lock !== null) removeFolder(path);
+    const isStale = clock.wallMs() - lastUsedMs(path) > MAX_AGE_MS;
+    if (!isStale && !isThere(joinPath(path, SPOOL_NAME))) continue;
+    // One that cannot be taken, such as one of a run as root, is no reason to keep nothing of this share.
+    using lock = await takeLock(path).catch(() => null);
+    if (lock === null) continue;
+    if (isStale) removeFolder(path);
+    else removeQuietly(joinPath(path, SPOOL_NAME));
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
   }
 }
 

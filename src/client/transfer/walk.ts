@@ -105,7 +105,7 @@ class Walker {
     } else {
       const mode = (info.mode ?? DEFAULT_FILE_MODE) & MODE_BITS;
       this.#files.add({ kind: "file", path, sizeBytes: info.size, modifiedMs, mode }, identity);
-      this.#findings.tryToRead(path, () => Deno.openSync(place).close());
+      this.#findings.tryToRead(path, () => tryFile(place, info.size));
     }
   }
 
@@ -150,6 +150,13 @@ class Walker {
     await new Promise((resolve) => setTimeout(resolve, 0));
     this.#options.signal?.throwIfAborted();
   }
+}
+
+/** Files of the kernel, such as those of /proc, have no size and something in them: they would be sent as empty ones. */
+function tryFile(place: string, sizeBytes: number): void {
+  using file = Deno.openSync(place);
+  if (sizeBytes > 0 || file.readSync(new Uint8Array(1)) === null) return;
+  throw new Error("it has no size, and something in it: only a pipe can tell how much");
 }
 
 function idOf({ dev, ino }: Deno.FileInfo): string {

@@ -4,6 +4,7 @@ import { Failure } from "../../system/failure.ts";
 import { absolutePath, nameOf } from "../../system/path.ts";
 import { hasPermission } from "../../system/permissions.ts";
 import type { SharedRoot } from "./file_source_list.ts";
+import { endNotPermitted } from "./permitted_end.ts";
 import { systemReason } from "./walk_findings.ts";
 
 const STREAM_HINT = "to share what comes out of it, pipe it: cat PATH | postern client share - --name NAME";
@@ -33,15 +34,32 @@ export function findRoot(typed: string): FoundRoot {
   if (!hasPermission({ name: "read", path })) {
     throw refuseRoot(typed, "this program may not read it", permissionHint(path));
   }
+  const found = lookAtRoot(typed, path);
+  const end = endNotPermitted(path, ["read"]);
+  if (end !== null) {
+    throw refuseRoot(
+      typed,
+      `it leads to ${end}, which this program may not read`,
+      `name ${end} instead, or ${permissionHint(end)}`,
+    );
+  }
+  return { root: { name, path, isLink: found.isLink }, info: found.info };
+}
+
+function lookAtRoot(
+  typed: string,
+  path: string,
+): { readonly isLink: boolean; readonly info: Deno.FileInfo } {
   try {
     const isLink = Deno.lstatSync(path).isSymlink;
     const info = Deno.statSync(path);
-    if (info.isFile || info.isDirectory) return { root: { name, path, isLink }, info };
+    if (info.isFile || info.isDirectory) return { isLink, info };
   } catch (error) {
+    // What the runtime denies all the same is a file of the system, which no flag for a path opens.
     throw refuseRoot(
       typed,
       reasonOf(error, typed),
-      error instanceof Deno.errors.NotCapable ? permissionHint(path) : undefined,
+      error instanceof Deno.errors.NotCapable ? STREAM_HINT : undefined,
     );
   }
   throw refuseRoot(typed, "it is a pipe, socket or device", STREAM_HINT);

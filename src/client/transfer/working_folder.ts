@@ -16,14 +16,21 @@ import { systemFiles, writeFileDurably } from "../../system/durable_file.ts";
 import { joinPath } from "../../system/path.ts";
 import { hasPermission } from "../../system/permissions.ts";
 import { storageError, storing, systemCode } from "./file_sink_errors.ts";
-import { lockIn, lstatOrNull, makeFolder, PRIVATE_FOLDER_MODE } from "./working_folder_lock.ts";
+import { endNotPermitted } from "./permitted_end.ts";
+import {
+  lockIn,
+  lstatOrNull,
+  makeFolder,
+  PRIVATE_FOLDER_MODE,
+  requireOwnFolder,
+} from "./working_folder_lock.ts";
 
 const LOCK_NAME = "lock";
 const PAIRING_NAME = "pairing";
 const LIST_NAME = "chunks";
 const PROBE_NAME = "mode";
 const DATA_PREFIX = "data-";
-const OWN_NAME = /^(?:lock|pairing|\.pairing\.tmp|chunks|mode|data-[0-9]+)$/;
+const OWN_NAME = /^(?:lock|pairing|\.pairing\.tmp|chunks|mode|data-[0-9]+|owner-[0-9a-f]{16})$/;
 /** How often a folder may vanish, because the process that worked in it was done, before we give up. */
 const MAX_TRIES = 10;
 const RANDOM_BYTES = 8;
@@ -82,6 +89,7 @@ export class WorkingFolder {
     const isTargetNew = await storing("make", target, () => makeTarget(target));
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const isNew = await storing("make", path, () => makeFolder(path));
+      if (!isNew && !(await requireOwnFolder(path))) continue;
       const lock = await lockIn(path, LOCK_NAME);
       if (lock === null) continue;
       // The name must outlive a power cut before anything that relies on what is in it.
@@ -127,8 +135,12 @@ export class WorkingFolder {
    * @throws {TransferError} `storage`
    */
   dataFiles(): Set<number> {
-    const names = this.#names().filter((name) => name.startsWith(DATA_PREFIX) && OWN_NAME.test(name));
-    return new Set(names.map((name) => Number(name.slice(DATA_PREFIX.length))));
+    try {
+      const names = this.#names().filter((name) => name.startsWith(DATA_PREFIX) && OWN_NAME.test(name));
+      return new Set(names.map((name) => Number(name.slice(DATA_PREFIX.length))));
+    } catch (error) {
+      throw storageError("read", this.path, error);
+    }
   }
 
   /**
@@ -199,11 +211,7 @@ export class WorkingFolder {
   }
 
   #names(): string[] {
-    try {
-      return [...Deno.readDirSync(this.path)].map(({ name }) => name);
-    } catch (error) {
-      throw storageError("read", this.path, error);
-    }
+    return [...Deno.readDirSync(this.path)].map(({ name }) => name);
   }
 }
 
@@ -257,11 +265,20 @@ async function workingFolderNames(target: string): Promise<string[]> {
   }
 }
 
-/** @returns whether it was not there */
+/**
+ * @returns whether it was not there
+ * @throws {TransferError} `storage` if a link leads to where nothing may be written
+ */
 async function makeTarget(target: string): Promise<boolean> {
   const isNew = await lstatOrNull(target) === null;
   await Deno.mkdir(target, { recursive: true });
-  return isNew;
+  const end = endNotPermitted(target, ["read", "write"]);
+  if (end === null) return isNew;
+  throw new TransferError(
+    "storage",
+    `cannot receive into ${target}: it leads to ${end}, for which the program lacks the permission: name that folder, ` +
+      `or run it with --allow-read=${end} --allow-write=${end}`,
+  );
 }
 
 function removeIfThere(path: string): void {

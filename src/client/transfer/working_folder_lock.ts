@@ -6,6 +6,9 @@ import { storageError } from "./file_sink_errors.ts";
 /** Of the working folder. */
 export const PRIVATE_FOLDER_MODE = 0o700;
 const PRIVATE_MODE = 0o600;
+/** Of the file that tells whose folder it is; it is there for a moment. */
+const OWNER_PREFIX = "owner-";
+const RANDOM_BYTES = 8;
 
 /** @returns whether it was not there; a symbolic link in its place is refused */
 export async function makeFolder(path: string): Promise<boolean> {
@@ -20,6 +23,28 @@ export async function makeFolder(path: string): Promise<boolean> {
     }
     return false;
   }
+}
+
+/**
+ * Refuses a folder that another user has put into the place of ours. Where others can write into the target folder, the
+ * name of an interrupted transfer is no secret; and its lock could be a link, by which we would make a file elsewhere.
+ * Who we are is told, without a permission, by what we make in it.
+ *
+ * @returns false if the folder is not there any more
+ * @throws {TransferError} `storage`
+ */
+export async function requireOwnFolder(path: string): Promise<boolean> {
+  const probe = joinPath(path, OWNER_PREFIX + crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)).toHex());
+  try {
+    (await Deno.open(probe, { write: true, createNew: true, mode: PRIVATE_MODE })).close();
+    const [folder, made] = [await Deno.lstat(path), await Deno.lstat(probe)];
+    await Deno.remove(probe);
+    if (folder.uid === made.uid) return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw storageError("work in", path, error);
+  }
+  throw new TransferError("storage", `cannot work in ${path}: it belongs to another user`);
 }
 
 /**

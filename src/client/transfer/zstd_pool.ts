@@ -1,13 +1,10 @@
-/** The workers that make chunks smaller and large again; none is started before there is work for it. */
+/** The workers that make chunks smaller; none is started before there is work for it. */
 import { TransferError } from "../../protocol/transfer/errors.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
-import { type ZstdAnswer, type ZstdJob, ZstdThread } from "./zstd_thread.ts";
+import { type ZstdJob, ZstdThread } from "./zstd_thread.ts";
 
 /** One more than it works at: so that a worker has its next chunk at hand when it has ended one. */
 const MAX_JOBS_A_THREAD = 2;
-
-/** What is asked of a pool; see `ZstdJob`. */
-export type ZstdWork = Pick<ZstdJob, "kind" | "maxBytes" | "input">;
 
 /** A few workers, and the jobs that wait for one. */
 export class ZstdPool {
@@ -32,15 +29,17 @@ export class ZstdPool {
   }
 
   /**
-   * Does the work once a worker has time for it.
+   * Makes a chunk smaller once a worker has time for it.
    *
+   * @param chunk the whole of its memory, which is taken
+   * @returns a frame of at most `maxBytes`, or the chunk in another array
    * @throws {TransferError} `storage` once a worker has failed, which ends all of them; `cancelled` after `close`
    */
-  async run(work: ZstdWork): Promise<ZstdAnswer> {
+  async compress(chunk: Uint8Array<ArrayBuffer>, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const text = await this.#workerText();
     if (this.#end !== null) throw this.#end;
     return await new Promise((resolve, reject) => {
-      this.#waiting.push({ ...work, resolve, reject });
+      this.#waiting.push({ chunk, maxBytes, resolve, reject });
       this.#handOut(text);
     });
   }

@@ -2,26 +2,16 @@
 import { TransferError } from "../../protocol/transfer/errors.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
 
-/** A chunk to work at. */
+/** A chunk to make smaller. */
 export interface ZstdJob {
-  /** What to do. */
-  readonly kind: "compress" | "decompress";
-  /** Longest answer. */
+  /** The whole of its memory, which goes to the worker. */
+  readonly chunk: Uint8Array<ArrayBuffer>;
+  /** Longest frame; shorter than the chunk. */
   readonly maxBytes: number;
-  /** Gives the input when its turn has come; all of the memory behind it goes to the worker. */
-  readonly input: () => Uint8Array<ArrayBuffer>;
-  /** Takes the answer. */
-  readonly resolve: (answer: ZstdAnswer) => void;
-  /** Is told if there will be none. */
+  /** Takes the frame, or the chunk again if it would be longer. */
+  readonly resolve: (answer: Uint8Array<ArrayBuffer>) => void;
+  /** Is told if there will be no answer. */
   readonly reject: (error: TransferError) => void;
-}
-
-/** What became of a chunk; all memory belongs to who gets it. */
-export interface ZstdAnswer {
-  /** Null: the answer would be longer than the job allows, or the input is no frame. */
-  readonly bytes: Uint8Array<ArrayBuffer> | null;
-  /** The input of "compress" again, to be used for another. */
-  readonly spare: Uint8Array<ArrayBuffer> | null;
 }
 
 /** Who a thread reports to. */
@@ -53,7 +43,7 @@ export class ZstdThread {
     // starting the program, and leaves nothing to be revoked.
     const url = `data:text/javascript,${encodeURIComponent(workerText)}`;
     this.#worker = new Worker(url, { type: "module", name: "zstd" });
-    this.#worker.onmessage = (event: MessageEvent<ZstdAnswer>): void => this.#answer(event.data);
+    this.#worker.onmessage = ({ data }: MessageEvent<Uint8Array<ArrayBuffer>>): void => this.#answer(data);
     this.#worker.onmessageerror = (): void => this.#fail("its answer could not be read");
     this.#worker.onerror = (event): void => {
       // Else the runtime ends the whole program.
@@ -74,8 +64,8 @@ export class ZstdThread {
 
   /** Gives it one more. */
   take(job: ZstdJob): void {
-    const bytes = job.input();
-    this.#worker.postMessage({ kind: job.kind, bytes, maxBytes: job.maxBytes }, [bytes.buffer]);
+    const { chunk, maxBytes } = job;
+    this.#worker.postMessage({ chunk, maxBytes }, [chunk.buffer]);
     if (this.#jobs.push(job) === 1) this.#watch();
   }
 
@@ -86,7 +76,7 @@ export class ZstdThread {
     for (const job of this.#jobs.splice(0)) job.reject(error);
   }
 
-  #answer(answer: ZstdAnswer): void {
+  #answer(answer: Uint8Array<ArrayBuffer>): void {
     this.#hasStarted = true;
     this.#stopWatch();
     const job = this.#jobs.shift();
@@ -104,7 +94,7 @@ export class ZstdThread {
 
   #fail(reason: string): void {
     this.#owner.failed(
-      new TransferError("storage", `could not compress or decompress: the worker for it failed: ${reason}`),
+      new TransferError("storage", `could not compress: the worker for it failed: ${reason}`),
     );
   }
 }

@@ -24,7 +24,7 @@ const records = fc.oneof(
     file: fc.nat({ max: 0xffffffff }),
   }),
   fc.record({
-    kind: fc.constantFrom("placing" as const, "placed" as const),
+    kind: fc.constantFrom("linking" as const, "renaming" as const, "placed" as const),
     file: fc.nat({ max: 0xffffffff }),
     stamp: fc.record({ sizeBytes: fc.maxSafeNat(), modifiedMs: fc.maxSafeInteger() }),
   }),
@@ -109,7 +109,7 @@ Deno.test("ListRecords has the layout that it says", () => {
   const placed = written({ kind: "placed", file: 1, stamp: { sizeBytes: 2, modifiedMs: -1 } }, 7);
   assert.equal(
     placed.subarray(0, 44).toHex(),
-    `060000000000000100000000${"0".repeat(15)}2${"f".repeat(16)}${"0".repeat(32)}`,
+    `070000000000000100000000${"0".repeat(15)}2${"f".repeat(16)}${"0".repeat(32)}`,
   );
 });
 

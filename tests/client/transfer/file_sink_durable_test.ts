@@ -1,9 +1,17 @@
 /** In which order things become durable: what no kill shows, as the kernel outlives it, but a power cut would. */
 import assert from "node:assert/strict";
+import { ChunkList } from "../../../src/client/transfer/chunk_list.ts";
 import type { Timers } from "../../../src/protocol/rpc/timers.ts";
 import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
 import { until } from "../../e2e/until.ts";
-import { Offered, receiveAll, sinkInto, TargetFolder, writeRanges } from "./file_sink_stage.ts";
+import {
+  Offered,
+  receiveAll,
+  sinkInto,
+  TargetFolder,
+  workingFolder,
+  writeRanges,
+} from "./file_sink_stage.ts";
 
 /** Writes down what is done to files, with their names, while it is there. */
 class ActLog implements Disposable {
@@ -112,6 +120,16 @@ class HandTimers implements Timers {
   }
 }
 
+/** Of which kinds the records of the list are. */
+async function listedIn(target: string): Promise<string[]> {
+  const list = await ChunkList.open(`${workingFolder(target)}/chunks`);
+  assert(list !== null);
+  const kinds: string[] = [];
+  await list.readAll(({ kind }) => kinds.push(kind));
+  list.close();
+  return kinds;
+}
+
 function noLinks(): never {
   throw Object.assign(new Deno.errors.PermissionDenied("Operation not permitted (os error 1)"), {
     code: "EPERM",
@@ -155,7 +173,11 @@ Deno.test("FileSink lists what was written whenever it is 64 MiB, without any ti
 Deno.test("FileSink makes files durable in groups: data, list, links, folders, list, and only then takes data away", async () => {
   using target = new TargetFolder();
   const names = [...Array(50).keys()];
-  const offered = new Offered({ ...Object.fromEntries(names.map((i) => [`f/${i}`, { content: i }])), e: {} });
+  const offered = new Offered({
+    ...Object.fromEntries(names.map((i) => [`f/${i}`, { content: i }])),
+    "e": {},
+    "e/g": {},
+  });
   using log = new ActLog(target.path);
   await using sink = sinkInto(target.path, { timers: new HandTimers() });
   await receiveAll(sink, offered);
@@ -163,8 +185,7 @@ Deno.test("FileSink makes files durable in groups: data, list, links, folders, l
     const durable = log.after(-1, new RegExp(`^sync W/data-${i}$`));
     const listed = log.after(durable, /^write W\/chunks$/);
     const listDurable = log.after(listed, /^sync W\/chunks$/);
-    // An empty file has no chunk that the list could have.
-    const linked = log.after(i === 0 ? durable : listDurable, new RegExp(`^link W/data-${i} /f/${i}$`));
+    const linked = log.after(listDurable, new RegExp(`^link W/data-${i} /f/${i}$`));
     const inPlace = log.after(linked, /^sync \/f$/);
     const placed = log.after(inPlace, /^write W\/chunks$/);
     const placedDurable = log.after(placed, /^sync W\/chunks$/);
@@ -174,7 +195,8 @@ Deno.test("FileSink makes files durable in groups: data, list, links, folders, l
   const made = log.after(-1, /^mkdir \/f$/);
   log.after(made, /^sync \/$/);
   log.after(log.after(-1, /^mkdir \/e$/), /^sync \/$/);
-  log.after(log.acts.indexOf("mkdir /e"), /^sync \/e$/);
+  // The folder below first: the one above may let nobody in afterwards.
+  log.after(log.after(log.acts.indexOf("mkdir /e/g"), /^sync \/e\/g$/), /^sync \/e$/);
   const listSyncs = log.acts.filter((act) => act === "sync W/chunks").length;
   assert(listSyncs < 20, `${listSyncs} fsyncs of the list for ${names.length} files`);
 });
@@ -190,7 +212,8 @@ Deno.test("FileSink writes down what it is about to rename before it does", asyn
     log.begin();
     await writeRanges(sink, offered, ranges);
     await sink.finishFile(0);
-    const renamed = log.after(-1, /^rename W\/data-0 \/a$/);
+    assert.deepEqual((await listedIn(target.path)).slice(-2), ["renaming", "placed"]);
+    const renamed = log.acts.lastIndexOf("rename W/data-0 /a");
     const before = log.acts.slice(0, renamed);
     assert(before.lastIndexOf("sync W/chunks") > before.lastIndexOf("write W/chunks"));
     assert(before.lastIndexOf("write W/chunks") > before.indexOf("sync W/data-0"));

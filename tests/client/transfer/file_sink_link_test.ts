@@ -64,10 +64,10 @@ Deno.test("FileSink refuses an offer that a link lies in the way of, wherever it
       ]
     ) {
       const sink = sinkInto(stage.target, { overwrite });
-      await refuses(sink.accept(new Offered({ [path]: { content: 3 } }).offer), "path", LINK);
+      await refuses(sink.accept(new Offered({ [path]: { content: 3 } }).offer), "exists", LINK);
       await sink.close();
       const folder = sinkInto(stage.target, { overwrite });
-      await refuses(folder.accept(new Offered({ [path]: {} }).offer), "path", LINK);
+      await refuses(folder.accept(new Offered({ [path]: {} }).offer), "exists", LINK);
       await folder.close();
     }
     assert.deepEqual(treeOf(stage.target), before);
@@ -92,12 +92,12 @@ Deno.test("FileSink refuses a link that came into the way after the offer was ac
     Deno.mkdirSync(`${stage.target}/a`);
     Deno.symlinkSync(stage.outside, `${stage.target}/a/b`);
     Deno.symlinkSync(`${stage.outside}/new`, `${stage.target}/d`);
-    for (const file of [2, 3, 4]) await refuses(sink.finishFile(file), "path", LINK);
+    for (const file of [2, 3, 4]) await refuses(sink.finishFile(file), "exists", LINK);
     await sink.close();
     stage.requireOutsideUntouched();
     // And in the next run, what was received is still there.
     const next = sinkInto(stage.target, { overwrite });
-    await refuses(next.accept(offered.offer), "path", LINK);
+    await refuses(next.accept(offered.offer), "exists", LINK);
     await next.close();
     Deno.removeSync(`${stage.target}/a`, { recursive: true });
     Deno.removeSync(`${stage.target}/d`);
@@ -117,7 +117,7 @@ Deno.test("FileSink sets time and mode of no folder outside when a link has take
   await sink.finishFile(2);
   Deno.renameSync(`${stage.target}/a/b`, `${stage.target}/a/moved`);
   Deno.symlinkSync(stage.outside, `${stage.target}/a/b`);
-  await refuses(sink.finish(), "path", LINK);
+  await refuses(sink.finish(), "exists", LINK);
   assert(!sink.isComplete);
   await sink.close();
   stage.requireOutsideUntouched();

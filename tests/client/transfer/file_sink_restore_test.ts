@@ -5,6 +5,7 @@ import type { ListRecord } from "../../../src/client/transfer/chunk_list_records
 import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
 import {
   expectedTree,
+  MODIFIED_MS,
   Offered,
   receiveAll,
   refuses,
@@ -58,15 +59,22 @@ function dataPath(target: string): string {
   return `${workingFolder(target)}/data-0`;
 }
 
-function stampOf(path: string): { sizeBytes: number; modifiedMs: number } {
-  const { size, mtime } = Deno.lstatSync(path);
-  return { sizeBytes: size, modifiedMs: mtime?.getTime() ?? 0 };
+/** Does with "a" what the first run would have done next: it is complete, and written down to come to its place. */
+async function prepared(target: string, kind: "linking" | "renaming"): Promise<void> {
+  const path = dataPath(target);
+  Deno.utimeSync(path, MODIFIED_MS / 1000, MODIFIED_MS / 1000);
+  await list(target, { kind, file: 0, stamp: { sizeBytes: SIZE_BYTES, modifiedMs: MODIFIED_MS } });
 }
 
 Deno.test("FileSink takes a file that was linked, and not listed as placed, for placed", async () => {
   using target = new TargetFolder();
   const offered = await interrupted(target.path);
+  await prepared(target.path, "linking");
   Deno.linkSync(dataPath(target.path), `${target.path}/a`);
+  const sink = sinkInto(target.path);
+  await sink.accept(offered.offer);
+  assert.throws(() => Deno.lstatSync(dataPath(target.path)), Deno.errors.NotFound);
+  await sink.close();
   await goesOn(target.path, offered, []);
 });
 
@@ -75,37 +83,74 @@ Deno.test("FileSink takes an empty file that was linked for placed, of which no 
   const offered = await interrupted(target.path);
   const path = `${workingFolder(target.path)}/data-2`;
   Deno.writeTextFileSync(path, "");
+  Deno.utimeSync(path, 5, 5);
+  await list(target.path, { kind: "linking", file: 2, stamp: { sizeBytes: 0, modifiedMs: 5000 } });
   Deno.linkSync(path, `${target.path}/e`);
   await goesOn(target.path, offered, []);
 });
 
-Deno.test("FileSink takes another file of the same bytes for what it is: somebody's", async () => {
-  using target = new TargetFolder();
-  const offered = await interrupted(target.path);
-  Deno.copyFileSync(dataPath(target.path), `${target.path}/a`);
-  const sink = sinkInto(target.path);
-  await refuses(sink.accept(offered.offer), "exists", /"a"$/);
-  await sink.close();
-  await goesOn(target.path, offered, [], true);
+Deno.test("FileSink does not take another file of the same bytes, or of the same time, for its own", async () => {
+  for (const isSameTime of [false, true]) {
+    using target = new TargetFolder();
+    const offered = await interrupted(target.path);
+    await prepared(target.path, "linking");
+    Deno.copyFileSync(dataPath(target.path), `${target.path}/a`);
+    if (isSameTime) Deno.utimeSync(`${target.path}/a`, MODIFIED_MS / 1000, MODIFIED_MS / 1000);
+    const sink = sinkInto(target.path);
+    await refuses(sink.accept(offered.offer), "exists", /"a"$/);
+    await sink.close();
+    await goesOn(target.path, offered, [], true);
+  }
 });
 
-Deno.test("FileSink puts a file into its place again that was linked and then removed or moved by somebody", async () => {
-  using target = new TargetFolder();
-  const offered = await interrupted(target.path);
-  Deno.linkSync(dataPath(target.path), `${target.path}/a`);
-  Deno.renameSync(`${target.path}/a`, `${target.path}/moved`);
-  const sink = sinkInto(target.path);
-  assert.deepEqual((await sink.accept(offered.offer)).map(({ file }) => file), [1]);
-  await receiveAll(sink, offered);
-  await sink.close();
-  assert.deepEqual(treeOf(target.path), { ...expectedTree(offered), moved: offered.bytes(0) });
+Deno.test("FileSink notices that a file was changed that was linked and not listed as placed", async () => {
+  for (const isListed of [false, true]) {
+    using target = new TargetFolder();
+    const offered = await interrupted(target.path);
+    await prepared(target.path, "linking");
+    Deno.linkSync(dataPath(target.path), `${target.path}/a`);
+    if (isListed) {
+      await list(target.path, {
+        kind: "placed",
+        file: 0,
+        stamp: { sizeBytes: SIZE_BYTES, modifiedMs: MODIFIED_MS },
+      });
+    }
+    // In place: what it was linked from, and might be taken from again, is changed with it.
+    using file = Deno.openSync(`${target.path}/a`, { write: true });
+    file.writeSync(new Uint8Array(5));
+    const sink = sinkInto(target.path);
+    await refuses(sink.accept(offered.offer), "exists", /"a"$/);
+    await sink.close();
+    await goesOn(target.path, offered, WHOLE, true);
+  }
+});
+
+Deno.test("FileSink puts a file into its place again that was linked and then moved away by somebody", async () => {
+  for (const isChanged of [false, true]) {
+    using target = new TargetFolder();
+    const offered = await interrupted(target.path);
+    await prepared(target.path, "linking");
+    const moved = `${target.path}/moved`;
+    Deno.linkSync(dataPath(target.path), moved);
+    if (isChanged) Deno.utimeSync(moved, 7, 7);
+    const sink = sinkInto(target.path);
+    assert.deepEqual(
+      (await sink.accept(offered.offer)).filter(({ file }) => file === 0),
+      isChanged ? WHOLE : [],
+    );
+    await receiveAll(sink, offered);
+    await sink.close();
+    assert.deepEqual(treeOf(target.path), { ...expectedTree(offered), moved: offered.bytes(0) });
+    assert.equal(Deno.statSync(moved).mtime?.getTime(), isChanged ? 7000 : MODIFIED_MS);
+  }
 });
 
 Deno.test("FileSink takes a file that was renamed, and not listed as placed, for placed, if it is the one", async () => {
   for (const isChanged of [false, true]) {
     using target = new TargetFolder();
     const offered = await interrupted(target.path);
-    await list(target.path, { kind: "placing", file: 0, stamp: stampOf(dataPath(target.path)) });
+    await prepared(target.path, "renaming");
     Deno.renameSync(dataPath(target.path), `${target.path}/a`);
     if (isChanged) {
       Deno.utimeSync(`${target.path}/a`, 5, 5);
@@ -117,20 +162,22 @@ Deno.test("FileSink takes a file that was renamed, and not listed as placed, for
   }
 });
 
-Deno.test("FileSink goes on with a place that it had reserved", async () => {
-  for (const isTaken of [false, true]) {
+Deno.test("FileSink goes on with a place that it had reserved, and takes no other empty file for it", async () => {
+  for (const [kind, content] of [["renaming", ""], ["renaming", "mine"], ["linking", ""]] as const) {
     using target = new TargetFolder();
     const offered = await interrupted(target.path);
-    await list(target.path, { kind: "placing", file: 0, stamp: stampOf(dataPath(target.path)) });
-    Deno.writeTextFileSync(`${target.path}/a`, isTaken ? "mine" : "");
-    if (!isTaken) {
+    await prepared(target.path, kind);
+    Deno.writeTextFileSync(`${target.path}/a`, content);
+    if (kind === "renaming" && content === "") {
+      // The run in between did not know yet that there are no links.
+      await prepared(target.path, "linking");
       await goesOn(target.path, offered, []);
       continue;
     }
     const sink = sinkInto(target.path);
     await refuses(sink.accept(offered.offer), "exists", /"a"$/);
     await sink.close();
-    assert.equal(Deno.readTextFileSync(`${target.path}/a`), "mine");
+    assert.equal(Deno.readTextFileSync(`${target.path}/a`), content);
   }
 });
 
@@ -164,6 +211,21 @@ Deno.test("FileSink needs data only as far as the last chunk that is listed", as
   await second.close();
   Deno.truncateSync(dataPath(target.path), 2 * CHUNK_BYTES - 1);
   await goesOn(target.path, offered, [{ file: 0, first: 0, count: 3 }]);
+});
+
+Deno.test("FileSink gives a folder that it made in an earlier run its time and mode", async () => {
+  using target = new TargetFolder();
+  const offered = new Offered({ "f": { mode: 0o711 }, "f/a": { content: 1 }, "f/b": { content: 2 } });
+  const first = sinkInto(target.path);
+  await writeRanges(first, offered, await first.accept(offered.offer));
+  await first.finishFile(1);
+  await first.close();
+  const second = sinkInto(target.path);
+  await receiveAll(second, offered);
+  await second.close();
+  const { mode, mtime } = Deno.statSync(`${target.path}/f`);
+  assert.equal((mode ?? 0) & 0o777, 0o711);
+  assert.equal(mtime?.getTime(), MODIFIED_MS);
 });
 
 Deno.test("FileSink takes data without a record for nothing", async () => {

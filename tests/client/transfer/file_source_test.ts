@@ -8,6 +8,7 @@ import { walkPaths } from "../../../src/client/transfer/walk.ts";
 import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
 import { CHUNK_BYTES, chunkCount } from "../../../src/protocol/transfer/offer.ts";
 import { systemClock } from "../../../src/system/clock.ts";
+import { succeeds } from "../../e2e/machine.ts";
 import { TempFolder } from "../../e2e/temp_folder.ts";
 import { until } from "../../e2e/until.ts";
 import { holds } from "../../property.ts";
@@ -141,6 +142,11 @@ const CHANGES: Readonly<Record<string, (path: string) => Promise<void>>> = {
     await Deno.utime(`${path}.copy`, mtime ?? 0, mtime ?? 0);
     await Deno.symlink(`${path}.copy`, path);
   },
+  // Opened, it would keep whoever reads waiting for a writer, for ever.
+  "was replaced by a pipe": async (path) => {
+    await Deno.remove(path);
+    assert(await succeeds("mkfifo", [path]));
+  },
 };
 
 for (const [what, change] of Object.entries(CHANGES)) {
@@ -237,15 +243,16 @@ Deno.test("FileSource.read() after close() is refused and leaves nothing open", 
 
 Deno.test("FileSource.read() names what the system says", async () => {
   await using folder = await TempFolder.make("source");
-  const path = `${folder.path}/file`;
-  await Deno.writeTextFile(path, "1234");
+  const path = `${folder.path}/in`;
+  await Deno.mkdir(path);
+  await Deno.writeTextFile(`${path}/file`, "1234");
   const { files } = await walkPaths([path]);
-  await Deno.remove(path);
-  await Deno.symlink("file", path); // a loop
+  await Deno.remove(path, { recursive: true });
+  await Deno.symlink("in", path); // a loop
   using source = new FileSource(files, new ChunkHashes(files.entries));
   await assert.rejects(
-    source.read(0, 0),
-    isTransferError("storage", /could not read "file": .*(loop|symbolic)/i),
+    source.read(1, 0),
+    isTransferError("storage", /could not read "in\/file": .*(loop|symbolic)/i),
   );
 });
 

@@ -104,6 +104,27 @@ Deno.test("Placing does not take the place of what came after it looked", () => 
   }
 });
 
+Deno.test("Placing reserves no place that was taken just when it had looked", () => {
+  using place = new Place();
+  const path = `${place.target}/a`;
+  const placing = place.placing({ link: noLinks });
+  assert.equal(placing.put(place.data, ["a"], false), false);
+  const lstatSync = Deno.lstatSync;
+  Deno.lstatSync = (looked) => {
+    try {
+      return lstatSync(looked);
+    } finally {
+      if (looked === path) Deno.writeTextFileSync(path, "mine");
+    }
+  };
+  try {
+    refuses(() => placing.put(place.data, ["a"], false), "exists", /something of that name/);
+  } finally {
+    Deno.lstatSync = lstatSync;
+  }
+  assert.deepEqual(place.tree, { a: "mine" });
+});
+
 Deno.test("Placing reserves the place and renames where there are no links", async () => {
   using place = new Place();
   const placing = place.placing({ link: noLinks });
@@ -134,7 +155,7 @@ Deno.test("Placing replaces files, and nothing else, when it may overwrite", () 
   place.renew();
   assert(placing.put(place.data, ["new"], false));
   refuses(() => placing.put(place.data, ["d"], false), "exists", /something of that name/);
-  refuses(() => placing.put(place.data, ["l"], false), "path", /a symbolic link is there/);
+  refuses(() => placing.put(place.data, ["l"], false), "exists", /a symbolic link is there/);
   assert.deepEqual(place.tree, { a: "data", new: "data", d: "folder", l: `-> ${place.outside}` });
 });
 
@@ -158,8 +179,8 @@ Deno.test("Placing follows no symbolic link, on the way or at the place, whole o
     const placing = place.placing({ overwrite });
     for (const name of Object.keys(links)) {
       for (const names of [[name], [name, "x"], ["real", name], ["real", name, "x", "y"]]) {
-        refuses(() => placing.put(place.data, names, false), "path", /a symbolic link is there/);
-        refuses(() => placing.makeFolder(names), "path", /a symbolic link is there/);
+        refuses(() => placing.put(place.data, names, false), "exists", /a symbolic link is there/);
+        refuses(() => placing.makeFolder(names), "exists", /a symbolic link is there/);
       }
     }
   }
@@ -173,7 +194,11 @@ Deno.test("Placing looks at the way again for every file", () => {
   placing.put(place.data, ["a", "b", "one"], false);
   Deno.renameSync(`${place.target}/a/b`, `${place.target}/a/c`);
   Deno.symlinkSync(place.outside, `${place.target}/a/b`);
-  refuses(() => placing.put(place.data, ["a", "b", "two"], false), "path", /a\/b: a symbolic link is there/);
+  refuses(
+    () => placing.put(place.data, ["a", "b", "two"], false),
+    "exists",
+    /a\/b: a symbolic link is there/,
+  );
   assert.deepEqual([...Deno.readDirSync(place.outside)], []);
 });
 

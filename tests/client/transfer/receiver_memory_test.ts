@@ -5,6 +5,7 @@ import { ReceiverMemory } from "../../../src/client/transfer/receiver_memory.ts"
 import { TransferError } from "../../../src/protocol/transfer/errors.ts";
 import type { Clock } from "../../../src/system/clock.ts";
 import { Failure } from "../../../src/system/failure.ts";
+import { succeeds } from "../../e2e/machine.ts";
 import {
   Offered,
   receiveAll,
@@ -199,6 +200,17 @@ Deno.test("ReceiverMemory drops what is older than a week, and nothing else", as
   assert.equal((await stage.memory(CODE, null).find()).state, "proven", "the clock was set back");
 });
 
+Deno.test("ReceiverMemory counts the week from when the code was spent", async () => {
+  using stage = new Stage();
+  await stage.memory().spend(SECRET);
+  stage.clock.nowMs += 6 * DAY_MS;
+  const later = stage.memory();
+  await later.find();
+  await later.finished();
+  stage.clock.nowMs += DAY_MS + 1;
+  assert.equal((await stage.memory().find()).state, "unknown");
+});
+
 Deno.test("ReceiverMemory takes a code for spent when its file cannot be read, whatever is in it", async () => {
   using stage = new Stage();
   await stage.memory().spend(SECRET);
@@ -216,6 +228,13 @@ Deno.test("ReceiverMemory takes a code for spent when its file cannot be read, w
   Deno.removeSync(stage.stateFile);
   Deno.mkdirSync(stage.stateFile);
   await assert.rejects(stage.memory().find(), TransferError);
+});
+
+Deno.test("ReceiverMemory does not wait at a pipe that lies among what it looks through", async () => {
+  using stage = new Stage();
+  await stage.memory("4815-zebra-zero-zone").spend(SECRET);
+  assert(await succeeds("mkfifo", [stage.stateFile.replace(/[0-9a-f]{64}/, "0".repeat(64))]));
+  assert.deepEqual(await stage.memory().find(), { state: "unknown" });
 });
 
 Deno.test("ReceiverMemory refuses to go on when it cannot remember", async () => {

@@ -154,6 +154,8 @@ async function failsWith(
   throw new assert.AssertionError({ message: `it did not fail with ${code}` });
 }
 
+const refuse = (): Promise<Connection> => Promise.reject(new Error("it has dialled"));
+
 function namesIn(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name).toSorted();
 }
@@ -415,6 +417,65 @@ over("share() lets several in by one code, and tells of each", async (stage) => 
   assert.deepEqual(ends.toSorted(), ["1 done", "2 receiver_failed", "3 done"]);
 });
 
+over("receive() is done when all is in its place, also if that cannot be remembered", async (stage) => {
+  await Deno.writeTextFile(`${stage.out}/a`, "a");
+  const state = `${stage.path}/state-in`;
+  const sharing = stage.share({ paths: [`${stage.out}/a`] });
+  const result = await stage.receive(await sharing.code, {
+    onEvent: ({ event }): void => {
+      if (event !== "file_done") return;
+      Deno.removeSync(state, { recursive: true });
+      Deno.writeTextFileSync(state, "no folder");
+    },
+  });
+  await sharing.done;
+  assert.deepEqual(result, { kind: "files", paths: [`${stage.in}/a`] });
+  assert.match(stage.notices.join(), /^cannot write .*\/received-[0-9a-f]{64}\.json: /);
+});
+
+over("receive() in two processes at once leaves the first one alone", async (stage) => {
+  await Deno.writeTextFile(`${stage.out}/a`, "a");
+  const sharing = stage.share({ paths: [`${stage.out}/a`] });
+  const code = await sharing.code;
+  await stage.receive(code, {
+    confirm: async () => {
+      await failsWith(
+        stage.receive(code, { connect: refuse }),
+        "storage",
+        /another process receives into it/,
+      );
+      return true;
+    },
+  });
+  await sharing.done;
+  assert.deepEqual(namesIn(stage.in), ["a"]);
+});
+
+over(
+  "receive() goes on in its folder, whatever was received by the same code into another",
+  async (stage) => {
+    await Deno.writeFile(`${stage.out}/a`, randomBytes(6_000_000));
+    const sharing = stage.share({ paths: [`${stage.out}/a`] }, { receivers: 2 });
+    const code = await sharing.code;
+    const stop = new AbortController();
+    const [first, second] = [{ folder: `${stage.in}/1` }, { folder: `${stage.in}/2` }];
+    await assert.rejects(
+      stage.receive(code, {
+        ...first,
+        signal: stop.signal,
+        onEvent: (event) => event.event === "progress" && event.receivedBytes > 0 && stop.abort("enough"),
+      }),
+      (error: unknown) => error === "enough",
+    );
+    // Another home would do as well; this one's memory of the first is lost to it.
+    await Deno.rename(`${stage.path}/state-in`, `${stage.path}/state-1`);
+    await stage.receive(code, second);
+    await stage.receive(code, first);
+    await sharing.done;
+    assert.deepEqual([namesIn(first.folder), namesIn(second.folder)], [["a"], ["a"]]);
+  },
+);
+
 over("share() and receive() work without any state, and say what that means", async (stage) => {
   await Deno.writeTextFile(`${stage.out}/a`, "a");
   const sharing = stage.share({ paths: [`${stage.out}/a`] }, { stateFolder: null });
@@ -450,8 +511,6 @@ Deno.test("share() of a path that is not there fails before anybody is told a co
   assert.deepEqual(events, []);
 });
 
-const refuse = (): Promise<Connection> => Promise.reject(new Error("it has dialled"));
-
 Deno.test("receive() into a folder that cannot be made spends no code", async () => {
   await using folder = await TempFolder.make("library");
   await Deno.writeTextFile(`${folder.path}/file`, "");
@@ -463,7 +522,7 @@ Deno.test("receive() into a folder that cannot be made spends no code", async ()
     }),
     "storage",
   );
-  assert.deepEqual(namesIn(folder.path), ["file"]);
+  assert.deepEqual([namesIn(folder.path), namesIn(`${folder.path}/state`)], [["file", "state"], []]);
   // Nobody can make a folder there, and nothing says so before it is tried.
   const nowhere = { connect: refuse, folder: "/proc/postern", stateFolder: null, graceMs: 0 };
   await failsWith(receive("4815-ocean-rabbit-velvet", nowhere), "storage");

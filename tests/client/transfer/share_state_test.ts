@@ -364,6 +364,30 @@ Deno.test("SharePlace drops after a week what nobody came back to, whoever share
   assert.equal(names(), 0);
 });
 
+Deno.test("SharePlace is taken although an old one cannot be, such as one of a run as root", async () => {
+  await using folder = await TempFolder.make("state");
+  await Deno.mkdir(`${folder.path}/share-0123456789abcdef-1/lock`, { recursive: true });
+  using place = await SharePlace.take(folder.path, KEY, inDays(8));
+  assert.deepEqual([place.notice, place.path === null], [null, false]);
+});
+
+Deno.test("SharePlace takes away what killed runs have left of streams, and leaves those of others that run", async () => {
+  await using folder = await TempFolder.make("state");
+  const paths: string[] = [];
+  for (const name of ["killed", "running"]) {
+    const place = await SharePlace.take(folder.path, { ...KEY, what: ["-", name] }, systemClock);
+    if (name === "killed") place[Symbol.dispose]();
+    await Deno.writeTextFile(`${place.path}/spool`, "all that came");
+    await Deno.writeTextFile(`${place.path}/share.json`, "what goes on");
+    paths.push(place.path ?? "");
+    if (name === "killed") continue;
+    (await SharePlace.take(folder.path, KEY, systemClock)).remove();
+    const left = paths.map((path) => [...Deno.readDirSync(path)].map((entry) => entry.name).toSorted());
+    assert.deepEqual(left, [["lock", "share.json"], ["lock", "share.json", "spool"]]);
+    place.remove();
+  }
+});
+
 Deno.test("SharePlace drops nothing that is in use, and nothing that is not its own", async () => {
   await using folder = await TempFolder.make("state");
   await Deno.writeTextFile(`${folder.path}/receive-of-somebody`, "");

@@ -289,6 +289,30 @@ Deno.test({
   },
 });
 
+const SYSTEM_FILE = "/proc/cpuinfo";
+const noSystemFile = await Deno.stat(SYSTEM_FILE).then(() => null, () => `there is no ${SYSTEM_FILE}`);
+
+Deno.test({
+  ...unless(noSystemFile, "walkPaths() refuses a file that says it is empty and is not, as those of /proc"),
+  fn: async () => {
+    await using folder = await TempFolder.make("walk");
+    await make(folder.path, { "empty": "", "in/empty": "" });
+    assert.equal((await walkPaths([`${folder.path}/empty`, `${folder.path}/in`])).files.entries.length, 3);
+    const { message } = await refusalOf(walkPaths([SYSTEM_FILE]));
+    assert.match(message, /"cpuinfo" \(it has no size, and something in it: only a pipe can tell how much\)/);
+  },
+});
+
+Deno.test({
+  ...unless(noSystemFile, "walkPaths() says what helps where no flag for a path does"),
+  permissions: { read: true },
+  fn: async () => {
+    const { message, hint } = await refusalOf(walkPaths([SYSTEM_FILE]));
+    assert.match(message, /no permission of the sandbox/);
+    assert.match(hint ?? "", /pipe it: cat PATH/);
+  },
+});
+
 const NOBODY = 65_534;
 const notRoot = Deno.uid() === 0 ? null : "needs root, to become somebody who may not read";
 

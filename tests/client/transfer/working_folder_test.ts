@@ -6,6 +6,7 @@ import {
   WorkingFolder,
   workingFolderPath,
 } from "../../../src/client/transfer/working_folder.ts";
+import { unless } from "../../e2e/machine.ts";
 import { refuses, SECRET, TargetFolder, treeOf } from "./file_sink_stage.ts";
 
 const OTHER = new Uint8Array(32).fill(8);
@@ -114,7 +115,7 @@ Deno.test("keptPairings() reads those of all working folders, and nothing that i
   assert.deepEqual(await keptPairings(`${target.path}/missing`, 10), []);
   await keepPairing(target.path, SECRET, new Uint8Array([1, 2]));
   await keepPairing(target.path, SECRET, new Uint8Array([9]));
-  await keepPairing(target.path, OTHER, new Uint8Array(11));
+  await keepPairing(target.path, OTHER, new Uint8Array(201));
   await keepPairing(`${target.path}/missing`, SECRET, new Uint8Array([3]));
   const path = workingFolderPath(target.path, SECRET);
   assert.equal((Deno.lstatSync(path).mode ?? 0) & 0o777, 0o700);
@@ -123,7 +124,35 @@ Deno.test("keptPairings() reads those of all working folders, and nothing that i
   Deno.symlinkSync(`${path}/pairing`, `${target.path}/.postern-link/pairing`);
   Deno.mkdirSync(`${target.path}/.postern-empty`);
   Deno.writeTextFileSync(`${target.path}/.postern-file`, "");
-  assert.deepEqual(await keptPairings(target.path, 10), [new Uint8Array([1, 2])]);
+  assert.deepEqual(await keptPairings(target.path, 200), [new Uint8Array([1, 2])]);
+});
+
+Deno.test({
+  ...unless(
+    Deno.uid() === 0 ? null : "needs root, to be somebody else",
+    "WorkingFolder that another user has put into its place is left alone, with the links in it",
+  ),
+  fn: async () => {
+    using target = new TargetFolder();
+    const path = workingFolderPath(target.path, SECRET);
+    (await WorkingFolder.open(target.path, SECRET)).close();
+    Deno.removeSync(`${path}/lock`);
+    Deno.symlinkSync(`${target.path}/made`, `${path}/lock`);
+    Deno.chownSync(path, 65_534, 65_534);
+    await refuses(WorkingFolder.open(target.path, SECRET), "storage", /it belongs to another user/);
+    assert.deepEqual([...Deno.readDirSync(path)].map(({ name }) => name), ["lock"]);
+    assert.equal(Deno.readLinkSync(`${path}/lock`), `${target.path}/made`);
+    assert.throws(() => Deno.lstatSync(`${target.path}/made`), Deno.errors.NotFound);
+  },
+});
+
+Deno.test("WorkingFolder that was taken away with its target is as good as removed", async () => {
+  using parent = new TargetFolder();
+  const target = `${parent.path}/target`;
+  const folder = await WorkingFolder.open(target, SECRET);
+  Deno.renameSync(target, `${parent.path}/moved`);
+  folder.remove();
+  assert.deepEqual(Object.keys(treeOf(parent.path)).filter((path) => !path.startsWith("moved")), []);
 });
 
 Deno.test("prepareTarget() leaves nothing behind, and refuses what cannot be received into", async () => {
