@@ -16,6 +16,12 @@ export interface ListeningSocket<Socket> {
  */
 const FAILED_ACCEPT_PAUSE_MS = 100;
 
+/**
+ * How an accept fails when the connection itself is at fault: it was reset before it was taken. A pause after it would let
+ * a stranger with a few packets a second keep everybody else away.
+ */
+const STRANGERS_OWN: ReadonlySet<string> = new Set(["NotConnected", "ConnectionAborted", "ConnectionReset"]);
+
 /** The listener. */
 export class SocketListener<Socket> implements Listener {
   readonly address: string;
@@ -36,9 +42,10 @@ export class SocketListener<Socket> implements Listener {
       let socket: Socket;
       try {
         socket = await this.#socket.accept();
-      } catch {
+      } catch (error) {
         // A connection that went before it was taken, or no descriptor left: neither may end the service.
-        if (!this.#closed) await this.#pause();
+        const isStrangersOwn = error instanceof Error && STRANGERS_OWN.has(error.name);
+        if (!this.#closed && !isStrangersOwn) await this.#pause();
         continue;
       }
       return this.#open(socket);

@@ -116,6 +116,26 @@ Deno.test("SocketListener accept() goes on after accepts that fail, and pauses i
   );
 });
 
+Deno.test({
+  name: "SocketListener accept() does not pause for connections that were reset before they were taken",
+  // With a pause after each it would take 100 s.
+  timeout: 10_000,
+  async fn(): Promise<void> {
+    const names = ["NotConnected", "ConnectionAborted", "ConnectionReset"];
+    let accepts = 0;
+    const socket = {
+      accept: (): Promise<string> => {
+        const name = names[accepts++ % names.length] ?? "";
+        return accepts <= 1000 ? Promise.reject(named(name)) : Promise.resolve("it");
+      },
+      close: () => {},
+    };
+    const made = connectionFromSocket(fake({}), { transport: "fake" });
+    assert.equal(await new SocketListener(socket, "here", () => made).accept(), made);
+    assert.equal(accepts, 1001);
+  },
+});
+
 Deno.test("SocketListener accept() gives null at once when it is closed in a pause", async () => {
   const socket = { accept: () => Promise.reject(named("Error", "Too many open files")), close: () => {} };
   const listener = new SocketListener(
