@@ -48,6 +48,13 @@ export function hintFor(error: unknown, { ip, port }: ListenAddress): string | u
   return undefined;
 }
 
+/** Whether a connection was gone before it was accepted: its failure is nobody else's, and the next one may be there. */
+function isStrangersOwn(error: unknown): boolean {
+  // Linux accepts one that has been reset, and then it has no peer; others say that it was aborted.
+  return error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.ConnectionReset;
+}
+
 /** Accepts until it is closed. */
 export class Listener {
   readonly #source: ConnectionSource;
@@ -63,7 +70,8 @@ export class Listener {
 
   /**
    * Hands over connections until `close`. A failure is told and survived, with growing pauses: where no more files may be
-   * open, whoever comes waits in the kernel's queue until one is closed.
+   * open, whoever comes waits in the kernel's queue until one is closed. Who resets his connection before it is accepted
+   * is no such failure: with a pause for each, a handful of them a second would keep everybody else waiting.
    */
   async run(): Promise<void> {
     let pauseMs = FIRST_PAUSE_MS;
@@ -73,6 +81,7 @@ export class Listener {
         connection = await this.#source.accept();
       } catch (error) {
         if (this.#isClosed) return;
+        if (isStrangersOwn(error)) continue;
         this.#options.failed(error);
         await this.#pause(pauseMs);
         pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);

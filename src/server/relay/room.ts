@@ -40,11 +40,9 @@ export class Room<C extends Located> {
     return null;
   }
 
-  /** Whether it was here. */
-  leave(member: C): boolean {
-    if (!this.#cameAtMs.delete(member)) return false;
-    this.#shares.giveBack(member.network);
-    return true;
+  /** Does nothing for one that is not here. */
+  leave(member: C): void {
+    if (this.#cameAtMs.delete(member)) this.#shares.giveBack(member.network);
   }
 
   /** Sends away everybody whose time is over. */

@@ -72,6 +72,25 @@ Deno.test("Listener tells a failure and goes on", async () => {
   await running;
 });
 
+Deno.test("Listener neither waits nor tells of strangers who were gone before they were accepted", async () => {
+  const { source, taken, failures, listener, running } = new Scene();
+  const startMs = performance.now();
+  for (let n = 1; n <= 20; n++) {
+    source.fail(
+      n % 2 === 0 ? new Deno.errors.NotConnected("gone") : new Deno.errors.ConnectionAborted("gone"),
+    );
+    await until("it accepts again", () => source.accepts === n + 1, { pollMs: 1 });
+  }
+  const connection = new FakeConnection();
+  source.come(connection);
+  await settled();
+  assert.deepEqual([failures, taken], [[], [connection]]);
+  // With pauses it would have taken eight seconds.
+  assert(performance.now() - startMs < 2000);
+  listener.close();
+  await running;
+});
+
 Deno.test("Listener waits between failures, longer each time", async () => {
   let accepts = 0;
   const listener = new Listener({

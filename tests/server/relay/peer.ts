@@ -1,5 +1,6 @@
 /** A client of a relay, as far as the relay is concerned. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 
 /** Beyond this a test has failed. */
 const LIMIT_MS = 15_000;
@@ -31,8 +32,7 @@ export class Peer implements Disposable {
 
   /** @param address as the relay's `address` has it */
   static async connect(address: string): Promise<Peer> {
-    const [, hostname = "", port = ""] = /^\[?([^\]]+?)\]?:([0-9]+)$/.exec(address) ?? [];
-    return new Peer(await Deno.connect({ hostname, port: Number(port) }));
+    return new Peer(await Deno.connect(addressOf(address)));
   }
 
   /** Connects and says an identifier, and perhaps more in the same breath. */
@@ -116,4 +116,19 @@ export class Peer implements Disposable {
       clearTimeout(timer);
     }
   }
+}
+
+/** Comes, and is gone with a reset, in one breath. */
+export async function connectAndReset(address: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { hostname, port } = addressOf(address);
+  const socket = connect({ host: hostname, port }, () => socket.resetAndDestroy());
+  socket.on("error", () => {});
+  socket.on("close", () => resolve());
+  await promise;
+}
+
+function addressOf(address: string): { hostname: string; port: number } {
+  const [, hostname = "", port = ""] = /^\[?([^\]]+?)\]?:([0-9]+)$/.exec(address) ?? [];
+  return { hostname, port: Number(port) };
 }

@@ -141,6 +141,27 @@ Deno.test("a relay survives a flood of connections that are closed at once, and 
   assert.deepEqual([relay.relay.snapshot().parked, relay.relay.snapshot().staples], [0, 1]);
 });
 
+Deno.test("a relay lets nobody wait for strangers who reset their connections before they are accepted", async () => {
+  await using relay = await RunningRelay.start();
+  comeAndResetMeanwhile(relay.address, 20);
+  using parked = await relay.park("a", "after them all");
+  using arrived = await Peer.come(relay.address, "a");
+  await arrived.hears("after them all");
+  // After each failure there would have been a pause; the one line says that it is ready.
+  assert.deepEqual([relay.relay.snapshot().acceptFailures, relay.lines.length], [0, 1]);
+  void parked;
+});
+
+/** Has a process come so often, and reset at once, while nothing of this one can run: not the relay either. */
+function comeAndResetMeanwhile(address: string, times: number): void {
+  const module = new URL("./peer.ts", import.meta.url).href;
+  const script = `const { connectAndReset } = await import(${JSON.stringify(module)});
+    for (let n = 0; n < ${times}; n++) await connectAndReset(${JSON.stringify(address)});`;
+  const args = ["eval", "--no-check", "--cached-only", script];
+  const { code, stderr } = new Deno.Command(Deno.execPath(), { args }).outputSync();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+}
+
 Deno.test("a relay with a rate lets no staple be faster, and makes none slower than another", async () => {
   const bytesPerSecond = 200_000;
   await using relay = await RunningRelay.start({ bytesPerSecond });

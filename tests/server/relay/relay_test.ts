@@ -187,6 +187,32 @@ Deno.test("stop() hangs up on everybody and lets go of the port", async () => {
   bindListener(parseListenAddress(relay.address) ?? assert.fail()).close();
 });
 
+for (const bytesPerSecond of [null, 1]) {
+  const name = bytesPerSecond === null ? "" : ", nor for bytes that may not go yet";
+  Deno.test(`stop() waits for nobody who reads nothing, is held back, or was lost${name}`, async () => {
+    await using relay = await RunningRelay.start(bytesPerSecond === null ? {} : { bytesPerSecond });
+    const [deaf, talking] = await relay.pair("deaf");
+    const [lost, left] = await relay.pair("lost");
+    const [arriving, parked] = [await Peer.connect(relay.address), await Peer.come(relay.address, "a")];
+    const peers = [deaf, talking, lost, left, arriving, parked];
+    // More than sockets take; it ends with its connection.
+    const saying = [talking, left, parked].map((peer) => peer.say(pattern(20_000_000)).catch(() => {}));
+    await relay.arriving(1);
+    lost.close();
+    await until("bytes move no more", async () => {
+      const { bytes } = relay.relay.snapshot().counts;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return bytes > 0 && relay.relay.snapshot().counts.bytes === bytes;
+    });
+    const startMs = performance.now();
+    await relay.relay.stop();
+    // Less than the time to linger.
+    assert(performance.now() - startMs < 2000);
+    for (const peer of peers) peer.close();
+    await Promise.all(saying);
+  });
+}
+
 Deno.test("bindListener() names an address that is taken or is not there, and what to do", () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const refusalOf = (bind: string): Failure => {
