@@ -205,8 +205,17 @@ function transferErrorOf(error: unknown): TransferError {
   const isTampered = error instanceof RecordError
     ? error.refusal !== "truncated"
     : error instanceof TransportError && error.code === "tampered";
+  if (!isTampered) {
+    return new TransferError("lost", `the link was lost: ${foundLost(error)}`, { cause: error });
+  }
   const found = error instanceof Error ? error.message : String(error);
-  return isTampered
-    ? new TransferError("tampered", `what came is not what the other side sent: ${found}`, { cause: error })
-    : new TransferError("lost", `the connection was lost: ${found}`, { cause: error });
+  return new TransferError("tampered", `what came is not what the other side sent: ${found}`, {
+    cause: error,
+  });
+}
+
+/** Who has ended it nobody can tell: the relay closes both sides when one of them goes. */
+function foundLost(error: unknown): string {
+  if (error instanceof RecordError) return "the other side or the relay ended the connection";
+  return error instanceof Error ? error.message : String(error);
 }

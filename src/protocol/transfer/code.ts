@@ -48,7 +48,11 @@ export function parseCode(text: string): TransferCode {
     throw notACode("it does not begin with a number of 4 to 9 digits");
   }
   if (words.length < MIN_WORDS || words.length > MAX_WORDS) {
-    throw notACode(`it has ${words.length} words, accepted are ${MIN_WORDS} to ${MAX_WORDS}`);
+    throw notACode(
+      `it has ${words.length} word${
+        words.length === 1 ? "" : "s"
+      }, accepted are ${MIN_WORDS} to ${MAX_WORDS}`,
+    );
   }
   for (const [at, word] of words.entries()) {
     if (wordNumber(word) !== -1) continue;
@@ -82,7 +86,10 @@ export function completeCode(prefix: string): string[] {
 }
 
 function partsOf(text: string): string[] {
-  return text.trim().toLowerCase().split(SEPARATOR);
+  const parts = text.trim().toLowerCase().split(SEPARATOR);
+  // What Tab, or the space behind a paste, has left at the end.
+  if (parts.length > 1 && parts.at(-1) === "") parts.pop();
+  return parts;
 }
 
 function codeOf(nameplate: string, words: readonly string[]): TransferCode {

@@ -39,9 +39,15 @@ export function isToBeTold({ side, code }: TransferError): boolean {
   return side === "here" && Object.hasOwn(STOP_TEXTS, code);
 }
 
+/** The end of the message of a `path` that is refused for its hidden name alone: before it stands a peer's name. */
+export const HIDDEN_NAME_FOUND = "a name that begins with a dot, accepted are others";
+/** What the other side is told then. */
+export const HIDDEN_NAME_STOP = "a name begins with a dot, and such names were not allowed there";
+
 /** The message that tells it. */
-export function stopMessage({ code }: TransferError): StopMessage {
-  return { type: "stop", reason: code, text: STOP_TEXTS[code] ?? "" };
+export function stopMessage({ code, message }: TransferError): StopMessage {
+  const isHidden = code === "path" && message.endsWith(HIDDEN_NAME_FOUND);
+  return { type: "stop", reason: code, text: isHidden ? HIDDEN_NAME_STOP : STOP_TEXTS[code] ?? "" };
 }
 
 /** The other side has ended the transfer for good. Its text is anybody's, and is made printable where it is printed. */

@@ -11,7 +11,7 @@ import type { Offer } from "./offer.ts";
  * - `offer`: what is offered, told on both sides
  * - `accepted`: how many bytes are still to be sent; the others the receiver has from before
  * - `progress`: at most ten times a second and at each file's end; `receivedBytes` counts what the receiver has, from
- *   before included, as far as this side knows
+ *   before and what has come of the next chunk included, as far as this side knows
  * - `file_done`: a file's hash was right, and it is in its place
  * - `interrupted`: the link was lost, or could not be had, and is tried again
  * - `done`: everything has arrived and was verified

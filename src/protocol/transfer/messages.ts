@@ -43,7 +43,7 @@ export interface HashMessage {
 /** Either side, at least once a second. */
 export interface HeartbeatMessage {
   readonly type: "heartbeat";
-  /** What the receiver has of the offer, from before included; 0 from a sender. */
+  /** What the receiver has of the offer, with what has come of the next chunk; for display. 0 from a sender. */
   readonly receivedBytes: number;
 }
 

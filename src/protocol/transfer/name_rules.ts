@@ -27,12 +27,6 @@ const FORBIDDEN: readonly { readonly pattern: RegExp; readonly found: string }[]
 
 /** What shows nothing, or changes how what is beside it shows; U+2800 is a Braille pattern without dots. */
 const INVISIBLE = /[\p{Cf}\p{Default_Ignorable_Code_Point}\u2800]/u;
-/** Emoji are made of several characters, and some of these are invisible alone. */
-const EMOJI = /\p{RGI_Emoji}/gv;
-/** Persian and the scripts of India need joiners within words (RFC 5892, appendix A.1 and A.2, as near as it can be had). */
-const JOINER =
-  /(?<=[\p{scx=Arab}\p{scx=Syrc}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}])[\u200c\u200d](?=[\p{scx=Arab}\p{scx=Syrc}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}])/gu;
-
 /** Nothing to see; and Windows drops dots and spaces at the end, so that ".. " is ".." there. */
 const BLANK = /^[.\p{White_Space}]*$/u;
 /** Devices of Windows in every folder, with and without an extension; spaces before that do not count. */
@@ -51,11 +45,24 @@ export function nameProblem(name: string): string | null {
   for (const { pattern, found } of FORBIDDEN) {
     if (pattern.test(name)) return found;
   }
-  if (!PLAIN.test(name) && INVISIBLE.test(name.replace(EMOJI, "").replace(JOINER, ""))) {
+  if (!PLAIN.test(name) && INVISIBLE.test(withoutAllowedInvisibles(name))) {
     return "an invisible character";
   }
   if (utf8Bytes(name) > MAX_NAME_BYTES) return `a name of more than ${MAX_NAME_BYTES} bytes`;
   return foldedProblem(name);
+}
+
+/**
+ * Without emoji, which are made of several characters of which some are invisible alone, and without the joiners that
+ * Persian and the scripts of India need within words (RFC 5892, appendix A.1 and A.2, as near as it can be had).
+ *
+ * The patterns stand here, where few names come: to compile them takes 10 ms, which every start would wait for.
+ */
+function withoutAllowedInvisibles(name: string): string {
+  return name.replace(/\p{RGI_Emoji}/gv, "").replace(
+    /(?<=[\p{scx=Arab}\p{scx=Syrc}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}])[\u200c\u200d](?=[\p{scx=Arab}\p{scx=Syrc}\p{scx=Deva}\p{scx=Beng}\p{scx=Guru}\p{scx=Gujr}\p{scx=Orya}\p{scx=Taml}\p{scx=Telu}\p{scx=Knda}\p{scx=Mlym}\p{scx=Sinh}])/gu,
+    "",
+  );
 }
 
 /** What must be found in any spelling that some system takes for the same. */

@@ -1,7 +1,8 @@
 /**
- * The files of an offer on their way out. Several chunks are being read, hashed and compressed at once, each in
- * threads of the runtime, while the one before them is being sealed and written; they are said in order.
+ * The files of an offer on their way out. Several chunks are being read and hashed at once, in threads of the runtime,
+ * and compressed, while the one before them is being sealed and written; they are said in order.
  */
+import { CompressionPace } from "./compression_pace.ts";
 import { TransferError } from "./errors.ts";
 import { fileHash, HASH_BYTES } from "./file_hash.ts";
 import { chunkCount, chunkLength, type OfferEntry } from "./offer.ts";
@@ -20,7 +21,7 @@ const SETTLE_MS = 3_000;
 export interface DepartureOptions {
   /** What is read. */
   readonly source: Source;
-  /** Asked for each wanted chunk. */
+  /** Asked for each wanted chunk while that is faster. */
   readonly compression: Compression;
   /** All that the receiver wants. */
   readonly wanted: WantedChunks;
@@ -32,12 +33,14 @@ export interface DepartureOptions {
 
 /** One thing to be said, or a chunk that is read for its hash alone. */
 interface Step {
+  /** That are read for it, of a file. */
   readonly bytes: number;
   /** Does all that can be done before its turn; what it resolves with is done in its turn. */
   readonly prepare: () => Promise<InTurn>;
 }
 
-type InTurn = () => Promise<void>;
+/** Resolves with how many bytes of a file have gone out, uncompressed. */
+type InTurn = () => Promise<number>;
 
 interface Underway {
   readonly bytes: number;
@@ -58,6 +61,7 @@ interface DepartingFile {
 export class DepartingFiles {
   readonly #session: Session;
   readonly #options: DepartureOptions;
+  readonly #pace: CompressionPace;
   readonly #underway: Underway[] = [];
   #underwayBytes = 0;
 
@@ -65,6 +69,7 @@ export class DepartingFiles {
   constructor(session: Session, options: DepartureOptions) {
     this.#session = session;
     this.#options = options;
+    this.#pace = new CompressionPace(session.timers);
   }
 
   /**
@@ -103,10 +108,13 @@ export class DepartingFiles {
   async #sayFirst(): Promise<void> {
     const first = this.#underway[0];
     if (first === undefined) return;
+    const { timers } = this.#session, beganMs = timers.monotonicMs();
     const inTurn = await this.#session.wait(first.ready);
+    const preparingMs = timers.monotonicMs() - beganMs;
     this.#underway.shift();
     this.#underwayBytes -= first.bytes;
-    await inTurn();
+    const saidBytes = await inTurn();
+    if (saidBytes > 0) this.#pace.said(saidBytes, preparingMs);
   }
 
   /** What is under way when the session fails must not go on behind its back, but may hang with the disk. */
@@ -178,7 +186,7 @@ export class DepartingFiles {
   ): Promise<InTurn> {
     const { length } = bytes;
     const hashing = this.#hash(departing, chunk, bytes); // WebCrypto has copied it
-    const compressing = this.#options.compression.compress(bytes);
+    const compressing = this.#pace.isCompressing ? this.#options.compression.compress(bytes) : bytes;
     await Promise.allSettled([hashing, compressing]); // neither goes on behind the other's failure
     await hashing;
     const body = await compressing;
@@ -192,7 +200,7 @@ export class DepartingFiles {
   ): Promise<InTurn> {
     await this.#hash(departing, chunk, bytes);
     release(bytes);
-    return () => Promise.resolve();
+    return () => Promise.resolve(0);
   }
 
   async #prepareHash(departing: DepartingFile): Promise<InTurn> {
@@ -215,16 +223,18 @@ export class DepartingFiles {
     chunk: number,
     body: Uint8Array<ArrayBuffer>,
     length: number,
-  ): Promise<void> {
+  ): Promise<number> {
     await this.#session.sayChunk({ type: "data", file: departing.file, chunk }, body);
     departing.bytes += length;
     this.#options.onSaid({ file: departing.file, fileBytes: departing.bytes }, false);
+    return length;
   }
 
-  async #sayHash({ file, bytes }: DepartingFile, hash: Uint8Array<ArrayBuffer>): Promise<void> {
+  async #sayHash({ file, bytes }: DepartingFile, hash: Uint8Array<ArrayBuffer>): Promise<number> {
     this.#options.onHash();
     await this.#session.say({ type: "hash", file, hash });
     this.#options.onSaid({ file, fileBytes: bytes }, true);
+    return 0;
   }
 }
 

@@ -23,7 +23,7 @@ export interface Source {
   verifyUnchanged(file: number): Promise<void>;
 }
 
-/** How chunks are made smaller and large again. May be in another thread; both may be called again before it has settled. */
+/** How chunks are made smaller and large again. Both may be called again before it has settled. */
 export interface Compression {
   /**
    * A shorter form of the chunk; the chunk itself if that does not pay.

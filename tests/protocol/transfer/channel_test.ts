@@ -262,3 +262,26 @@ Deno.test("TransferChannel tells when bytes came and went for the last time, par
   slow.close();
   hand.close();
 });
+
+Deno.test("TransferChannel tells how much of a chunk has come, and nothing of a message", async () => {
+  const [end, hand] = memoryPair();
+  const slow = channelOver(end, receiverKeys), sealer = new RecordSealer(senderKeys.sending);
+  const waiting = heard(slow);
+  assert.equal(slow.partOfNext, 0);
+  const message = await sealer.seal(encodeMessage(data(0))), chunk = await sealer.seal(chunkOf(0));
+  await hand.write(message.subarray(0, message.length - 1));
+  await settled();
+  assert.equal(slow.partOfNext, 0);
+  await hand.write(message.subarray(-1));
+  for (const quarter of [1, 2, 3]) {
+    const bytes = chunk.length / 4;
+    await hand.write(chunk.subarray((quarter - 1) * bytes, quarter * bytes));
+    await settled();
+    assert(Math.abs(slow.partOfNext - quarter / 4) < 1e-5, `${slow.partOfNext}`);
+  }
+  await hand.write(chunk.subarray(3 * chunk.length / 4));
+  assert.equal(await waiting, `data 0 0 of ${MIB}`);
+  assert.equal(slow.partOfNext, 0);
+  slow.close();
+  hand.close();
+});

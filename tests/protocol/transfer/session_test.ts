@@ -15,6 +15,7 @@ import {
   failed,
   outcomeOf,
   play,
+  said,
   saidMessage,
   type Victim,
   victimReceiver,
@@ -265,6 +266,37 @@ Deno.test("sendSession() reads a chunk for its hash alone, behind the wanted one
   victim.abort.abort();
   await failed(victim, "cancelled");
 });
+
+Deno.test("sendSession() goes on compressing when only chunks that are not sent were waited for", async () => {
+  const source = new MemorySource(
+    new Map([["a", someBytes(9 * CHUNK_BYTES)], ["b", someBytes(4 * CHUNK_BYTES)]]),
+  );
+  const compressed: number[] = [];
+  const compress = (chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> => {
+    compressed.push(chunk.length);
+    return Promise.resolve(chunk);
+  };
+  const victim = victimSender(source, { compression: { ...NO_COMPRESSION, compress } });
+  source.before = async (act, file, chunk): Promise<void> => {
+    if (act === "read" && file === 0 && chunk > 0) await victim.timers.pause(100);
+  };
+  const ranges = [{ file: 0, first: 0, count: 1 }, { file: 1, first: 0, count: 4 }];
+  await victim.there.send({ type: "want", ranges, last: true });
+  const isSent = sentUntilHashOf(victim, 1);
+  await victim.timers.settle([isSent], 10_000);
+  await isSent;
+  assert.equal(compressed.length, 5);
+  victim.abort.abort();
+  await failed(victim, "cancelled");
+});
+
+async function sentUntilHashOf(victim: Pick<Victim, "there">, file: number): Promise<void> {
+  for (;;) {
+    const message = (await said(victim))?.message;
+    assert.ok(message !== undefined, "nothing more is said");
+    if (message.type === "hash" && message.file === file) return;
+  }
+}
 
 Deno.test("sendSession() looks whether a file was changed once its last chunk was read", async () => {
   const source = new MemorySource(new Map([["a", someBytes(3 * CHUNK_BYTES)], ["b", someBytes(1)]]));
