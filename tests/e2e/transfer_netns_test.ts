@@ -29,12 +29,12 @@ Deno.test({
     await using near = await Host.make("sender");
     await using far = await Host.make("receiver");
     await plugIn(
-      { host: relay, device: "near", addresses: ["198.18.3.1/24"] },
-      { host: near, device: "up", addresses: ["198.18.3.2/24"] },
+      { host: relay, device: "lan", addresses: ["198.18.3.1/24"] },
+      { host: near, device: "wire", addresses: ["198.18.3.2/24"] },
     );
     await plugIn(
-      { host: relay, device: "far", addresses: ["198.18.4.1/24"] },
-      { host: far, device: "up", addresses: ["198.18.4.2/24"] },
+      { host: relay, device: "wan", addresses: ["198.18.4.1/24"] },
+      { host: far, device: "wire", addresses: ["198.18.4.2/24"] },
     );
     const { process, port } = await startRelay(["--rate", String(BYTES_PER_SECOND)], {
       address: "0.0.0.0:0",
@@ -59,12 +59,12 @@ Deno.test({
 
     await relay.run(
       "nft",
-      "add table ip hole; add chain ip hole all { type filter hook prerouting priority 0; }",
+      "add table ip hole; add chain ip hole swallow { type filter hook prerouting priority 0; }",
     );
-    await relay.run("nft", "add rule ip hole all iifname far drop");
-    await far.run("ip", "address", "add", "198.18.4.3/24", "dev", "up");
-    await far.run("ip", "address", "del", "198.18.4.2/24", "dev", "up");
-    await far.run("ip", "address", "add", "198.18.4.3/24", "dev", "up").catch(() => {});
+    await relay.run("nft", "add rule ip hole swallow iifname wan drop");
+    await far.run("ip", "address", "add", "198.18.4.3/24", "dev", "wire");
+    await far.run("ip", "address", "del", "198.18.4.2/24", "dev", "wire");
+    await far.run("ip", "address", "add", "198.18.4.3/24", "dev", "wire").catch(() => {});
     await Promise.all([event(sender, "interrupted"), event(receiver, "interrupted")]);
     await relay.run("nft", "delete table ip hole");
 

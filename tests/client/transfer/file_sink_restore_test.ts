@@ -182,12 +182,16 @@ Deno.test("FileSink goes on with a place that it had reserved, and takes no othe
 });
 
 Deno.test("FileSink asks again for all of a file whose data is missing, too short or no file", async () => {
+  // Written to by whoever follows the link, so it is a file of the test's own.
+  using elsewhere = new TargetFolder();
+  const decoy = `${elsewhere.path}/decoy`;
+  Deno.writeTextFileSync(decoy, "not to be touched".padEnd(2 * SIZE_BYTES));
   const damages: ((path: string) => void)[] = [
     (path) => Deno.removeSync(path),
     (path) => Deno.truncateSync(path, SIZE_BYTES - 1),
     (path) => {
       Deno.removeSync(path);
-      Deno.symlinkSync("/etc/passwd", path);
+      Deno.symlinkSync(decoy, path);
     },
   ];
   for (const damage of damages) {
@@ -196,6 +200,7 @@ Deno.test("FileSink asks again for all of a file whose data is missing, too shor
     damage(dataPath(target.path));
     await goesOn(target.path, offered, WHOLE);
   }
+  assert.equal(Deno.readTextFileSync(decoy), "not to be touched".padEnd(2 * SIZE_BYTES));
 });
 
 Deno.test("FileSink needs data only as far as the last chunk that is listed", async () => {
