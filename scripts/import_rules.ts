@@ -86,8 +86,7 @@ function problemOf(from: string, to: string): string | null {
 /** `main.ts`, `mod.ts`, or the folder below `src/`; null for anything else. */
 function layerOf(path: string): string | null {
   if (path === "main.ts" || path === "mod.ts") return path;
-  // A worker whose text is taken into the program is no TypeScript.
-  const folder = /^src\/([^/]+)\/.+\.[tj]s$/.exec(path)?.[1];
+  const folder = /^src\/([^/]+)\/.+\.ts$/.exec(path)?.[1];
   return folder !== undefined && folder in MAY_IMPORT ? folder : null;
 }
 

@@ -10,7 +10,7 @@ import { escapeHidden } from "../system/visible_text.ts";
 import type { OptionValues } from "./parse.ts";
 import type { Invocation } from "./permission_audit.ts";
 import { printExact, printNotice, printPrompt } from "./terminal.ts";
-import { offerLines, offerSummary } from "./transfer_offer.ts";
+import { offerLines, offerSummary, replacedLines } from "./transfer_offer.ts";
 import { requireTransferPermissions, runTransfer, type TransferOutcome } from "./transfer_run.ts";
 import type { TransferView } from "./transfer_view.ts";
 
@@ -21,6 +21,7 @@ const ONE_RECEIVER = 1;
 export async function clientReceive(values: OptionValues, invocation: Invocation): Promise<void> {
   const relay = requireRelay(values.text("relay"), LINE);
   const folder = values.requiredText("output-dir");
+  requireFolder(folder);
   requireTransferPermissions(
     receivePermissions({ relay: namedRelay(relay), folder, stateFolder: namedStateFolder() }),
     invocation,
@@ -28,7 +29,7 @@ export async function clientReceive(values: OptionValues, invocation: Invocation
   );
   const isTold = values.flag("yes");
   requireSomebodyToAsk(isTold);
-  const code = await theCode(values.operands[0]);
+  const code = await theCode(values.operands);
   await runTransfer(values, { side: "receiver", relay, receivers: ONE_RECEIVER }, async (parts, view) => {
     const result = await receive(code, {
       ...parts,
@@ -39,10 +40,25 @@ export async function clientReceive(values: OptionValues, invocation: Invocation
       maxEntries: values.number("max-files"),
       maxTotalBytes: values.number("max-bytes"),
       stateFolder: usableStateFolder(),
-      confirm: (offer) => isTold ? tell(offer, view, values.flag("json")) : ask(offer, view),
+      confirm: (offer) => {
+        const lines = [
+          ...offerLines(offer),
+          ...(values.flag("overwrite") ? replacedLines(offer, folder) : []),
+        ];
+        const offered = { offer, lines };
+        return isTold ? tell(offered, view, values.flag("json")) : ask(offered, view);
+      },
     });
     return outcomeOf(result, folder);
   });
+}
+
+function requireFolder(folder: string): void {
+  if (folder !== "-") return;
+  throw new UsageFailure(
+    `cannot run "${LINE}": files cannot go to standard output, accepted for -o: a folder`,
+    { hint: "leave -o away; a text is printed on standard output by itself" },
+  );
 }
 
 /** Before the code is used: it is good for one try. */
@@ -56,13 +72,15 @@ function requireSomebodyToAsk(isTold: boolean): void {
 /** A code is short; what is longer is a file that was given by mistake. */
 const MAX_CODE_BYTES = 4096;
 
-async function theCode(operand: string | undefined): Promise<string> {
-  if (operand !== undefined && operand !== "-") return operand;
+async function theCode(operands: readonly string[]): Promise<string> {
+  // Its parts may be words of their own.
+  const operand = operands.join("-");
+  if (operand !== "" && operand !== "-") return operand;
   if (Deno.stdin.isTerminal()) {
-    const { readCodeLine } = await import("./code_line.ts");
-    return await readCodeLine();
+    const { askForCode } = await import("./code_line.ts");
+    return await askForCode();
   }
-  if (operand === undefined) {
+  if (operand === "") {
     throw new UsageFailure(
       `cannot run "${LINE}": no code is given, and standard input is no terminal to ask at, accepted: CODE, or - to ` +
         "read it from standard input",
@@ -83,23 +101,31 @@ async function readInput(): Promise<string> {
   return new TextDecoder().decode(bytes.subarray(0, length));
 }
 
-function show(offer: Offer, view: TransferView): void {
-  view.clear();
-  printNotice(`offered: ${offerSummary(offer)}`);
-  for (const line of offerLines(offer)) printNotice(line);
+/** What is offered, and what there is to say about it. */
+interface Offered {
+  readonly offer: Offer;
+  readonly lines: readonly string[];
 }
 
-function tell(offer: Offer, view: TransferView, isJson: boolean): Promise<boolean> {
+function show({ offer, lines }: Offered, view: TransferView): void {
+  view.clear();
+  printNotice(`offered: ${offerSummary(offer)}`);
+  for (const line of lines) printNotice(line);
+}
+
+function tell(offer: Offered, view: TransferView, isJson: boolean): Promise<boolean> {
   if (!isJson) show(offer, view);
   return Promise.resolve(true);
 }
 
 /** No answer is none, such as a second Enter behind the code: a no is the end of the code, and cannot be taken back. */
-async function ask(offer: Offer, view: TransferView): Promise<boolean> {
+async function ask(offer: Offered, view: TransferView): Promise<boolean> {
   show(offer, view);
   for (;;) {
     printPrompt("take it? [y/n] ");
+    view.asks(true);
     const line = await readInput();
+    view.asks(false);
     if (/^\s*y(?:es)?\s*$/i.test(line)) return true;
     // Nothing at all, not even an Enter: nobody is there any more.
     if (line === "" || /^\s*no?\s*$/i.test(line)) return false;

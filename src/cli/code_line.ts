@@ -4,9 +4,11 @@
  * It is shown while it is typed: its words are to be compared with what was told, and are worth nothing once they were
  * used.
  */
-import { completeCode } from "../protocol/transfer/code.ts";
+import { completeCode, parseCode } from "../protocol/transfer/code.ts";
+import { TransferError } from "../protocol/transfer/errors.ts";
+import { Failure } from "../system/failure.ts";
 import { type RawLine, readRawLine } from "./hidden_line.ts";
-import { printPrompt } from "./terminal.ts";
+import { printNotice, printPrompt } from "./terminal.ts";
 
 const PROMPT = "code: ";
 /** Longer than any code; the rest of a paste is none. */
@@ -17,8 +19,8 @@ const USUAL_WORDS = 3;
 const MAX_LISTED = 32;
 
 const TAB = "\t",
-  INTERRUPT = ["\x03", "\x1c"],
-  END_OF_INPUT = "\x04",
+  /** Ctrl-C, Ctrl-D, Ctrl-\. */
+  GIVE_UP = ["\x03", "\x04", "\x1c"],
   ENTER = ["\r", "\n"],
   BACKSPACE = ["\b", "\x7f"],
   CLEAR = "\x15",
@@ -27,9 +29,28 @@ const TAB = "\t",
   /** One column to the left, with nothing in it. */
   ERASE = "\b \b";
 
-/** Asks on standard error. Ctrl-C ends the program; so do the signals, and the terminal is set back before. */
-export function readCodeLine(): Promise<string> {
-  return readRawLine(PROMPT, new CodeLine(printPrompt));
+/**
+ * Asks on standard error until what is typed is a code: nothing was used by one that is none. The terminal is set back
+ * before anything else happens, also by a signal.
+ *
+ * @throws {Failure} on Ctrl-C and Ctrl-D
+ */
+export async function askForCode(): Promise<string> {
+  for (;;) {
+    const line = new CodeLine(printPrompt);
+    await readRawLine(PROMPT, line);
+    if (line.isGivenUp) {
+      throw new Failure("no code was given, so nothing was received", { hint: "run the same command again" });
+    }
+    try {
+      return parseCode(line.text).text;
+    } catch (error) {
+      if (!(error instanceof TransferError)) throw error;
+      printNotice(
+        line.text === "" ? "no code was typed; Ctrl-C ends this" : `${error.message}; type it again`,
+      );
+    }
+  }
 }
 
 /** A code as it is typed, corrected and completed. */
@@ -37,6 +58,7 @@ export class CodeLine implements RawLine {
   readonly #show: (text: string) => void;
   readonly #decoder = new TextDecoder();
   #characters: string[] = [];
+  #isGivenUp = false;
   /** What is left of the sequence that an arrow key sends. */
   #isInEscape: "no" | "begun" | "yes" = "no";
 
@@ -50,12 +72,17 @@ export class CodeLine implements RawLine {
     return this.#characters.join("");
   }
 
+  /** Whether it was ended by Ctrl-C or Ctrl-D. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
   /** Takes what was typed, and shows what becomes of it. What comes after the end of the line is dropped. */
-  take(typed: Uint8Array): "more" | "done" | "interrupted" {
+  take(typed: Uint8Array): "more" | "done" {
     for (const character of this.#decoder.decode(typed, { stream: true })) {
       if (this.#isEscaped(character)) continue;
-      if (INTERRUPT.includes(character)) return "interrupted";
-      if (ENTER.includes(character) || character === END_OF_INPUT) return "done";
+      this.#isGivenUp = GIVE_UP.includes(character);
+      if (this.#isGivenUp || ENTER.includes(character)) return "done";
       this.#edit(character);
     }
     return "more";
@@ -67,7 +94,9 @@ export class CodeLine implements RawLine {
     if (character === CLEAR) return this.#erase(this.#characters.length);
     // No part of a code is anything else; and what a terminal would act on is not shown to it.
     if (!/^[A-Za-z0-9\p{Pd} ]$/u.test(character)) return this.#show(BELL);
-    this.#insert(character === " " ? "-" : character);
+    // A paste may begin with a space.
+    if (character !== " ") return this.#insert(character);
+    if (this.#characters.length > 0 && this.#characters.at(-1) !== "-") this.#insert("-");
   }
 
   /** Whether it is part of what an arrow key, Home or the like sends: ESC [ ... letter, or ESC O letter. */

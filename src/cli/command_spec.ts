@@ -32,6 +32,8 @@ export interface OperandSpec {
   readonly required?: true;
   /** Any number of words more of the same may follow; only of the last one of a command. */
   readonly many?: true;
+  /** Of words that are typed apart, a hint shows them as one, with dashes between. */
+  readonly dashed?: true;
   readonly help: string;
 }
 

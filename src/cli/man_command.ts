@@ -11,7 +11,7 @@ import { printExact } from "./terminal.ts";
 /** Prints one page; without a name that of the program at hand. */
 export function manCommand({ operands: [wanted] }: OptionValues, { build }: Invocation): Promise<void> {
   const name = wanted ?? programName(build.role);
-  const page = manPageNamed(name);
+  const page = manPageNamed(name) ?? manPageNamed(`postern-${name}`);
   if (page === undefined) {
     const near = suggest(name, manPageNames());
     throw new UsageFailure(

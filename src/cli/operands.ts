@@ -34,8 +34,14 @@ export function checkOperands(
     for (const word of words.slice(operands.length)) checkWord(command, last, word);
   } else if (extra !== undefined) {
     const accepted = operands.map(({ value }) => value).join(", ");
-    throw usage(command, `unexpected ${shown(extra)}, accepted: options and ${accepted}`);
+    const hint = last?.dashed ? dashedHint(command, words) : undefined;
+    throw usage(command, `unexpected ${shown(extra)}, accepted: options and ${accepted}`, hint);
   }
+}
+
+function dashedHint({ path }: CommandSpec, words: readonly string[]): string | undefined {
+  if (words.some((word) => word.length > MAX_SHOWN_CHARS)) return undefined;
+  return `did you mean: postern ${[...path, words.join("-")].join(" ")}`;
 }
 
 function checkWord(command: CommandSpec, operand: OperandSpec, word: string): void {

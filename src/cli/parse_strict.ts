@@ -96,10 +96,17 @@ function unexpectedWord(command: CommandSpec, word: string): UsageFailure {
   return usage(command, `unexpected word ${shown}, accepted: options only`, hint);
 }
 
+const MIN_START_CHARS = 3;
+
+/** A name with few wrong letters, or the one that begins like it: `--output` for `--output-dir`. */
+function meantOption(name: string, options: readonly OptionSpec[]): string | undefined {
+  const names = options.map((option) => option.name);
+  const longer = name.length < MIN_START_CHARS ? [] : names.filter((each) => each.startsWith(name));
+  return suggest(name, names) ?? (longer.length === 1 ? longer[0] : undefined);
+}
+
 function unknownOption(command: CommandSpec, options: readonly OptionSpec[], rawName: string): UsageFailure {
-  const near = rawName.startsWith("--")
-    ? suggest(rawName.slice(2), options.map((option) => option.name))
-    : undefined;
+  const near = rawName.startsWith("--") ? meantOption(rawName.slice(2), options) : undefined;
   return usage(
     command,
     `unknown option "${rawName}"`,

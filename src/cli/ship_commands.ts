@@ -320,7 +320,11 @@ export const SHIP_COMMANDS: readonly CommandSpec[] = [
       "Prints a page in the format of man(1). `postern client setup` installs them all. A page is called like what is " +
       "typed, with dashes: postern-client, postern-client-send, postern-setup-server-doctor, postern-permissions.",
     ],
-    operands: [{ value: "PAGE", help: "name of the page (default: that of this program)" }],
+    operands: [{
+      value: "PAGE",
+      dashed: true,
+      help: "name of the page, with or without postern- in front (default: that of this program)",
+    }],
     options: [],
     examples: [
       { what: "Read one", line: "man postern-client-send | man -l -" },

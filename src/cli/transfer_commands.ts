@@ -51,7 +51,8 @@ export const TRANSFER_COMMANDS: readonly CommandSpec[] = [
       "of one machine or of three, where HOST is the machine of the relay (127.0.0.1 if it is this one):",
       "1. `postern server relay` runs a relay on port 8080, as long as it is wanted.",
       "2. `postern client share FILE --relay HOST:8080` prints the code and waits.",
-      "3. `postern client receive --relay HOST:8080` asks for the code and writes FILE into the current folder.",
+      "3. `postern client receive --relay HOST:8080` asks for the code, shows what is offered, asks whether to take it, and " +
+      "writes FILE into the current folder.",
       "The code is good for one receiver (--receivers N: for N of them) and for one guess: once somebody has tried a " +
       "wrong one, nobody can try another; run the command again for a new one.",
       GO_ON,
@@ -128,8 +129,9 @@ export const TRANSFER_COMMANDS: readonly CommandSpec[] = [
     operands: [
       {
         value: "CODE",
+        many: true,
         help:
-          "the code, or - to read it from standard input; a code in the command line is seen by who lists processes",
+          "the code, its parts joined by dashes or as words of their own; or - to read it from standard input; a code in the command line is seen by who lists processes",
       },
     ],
     options: [

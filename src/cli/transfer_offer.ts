@@ -1,6 +1,7 @@
 /** What is offered, as a person decides about it: by what would lie in the folder, with hidden names marked. */
 import type { Offer, OfferEntry } from "../protocol/transfer/offer.ts";
 import { isHiddenPath } from "../protocol/transfer/target_path.ts";
+import { joinPath } from "../system/path.ts";
 import { escapeHidden } from "../system/visible_text.ts";
 import { formatBytes, formatCount } from "./transfer_units.ts";
 
@@ -35,6 +36,25 @@ export function offerLines({ kind, entries }: Offer): string[] {
       ...rest(hidden.length - MAX_HIDDEN_ROWS),
     ]),
   ];
+}
+
+/** What `--overwrite` would replace: files that are there, and that the offer has too. */
+export function replacedLines({ kind, entries }: Offer, folder: string): string[] {
+  if (kind === "text") return [];
+  const replaced = entries.filter((entry) => entry.kind === "file" && isFile(joinPath(folder, entry.path)));
+  return replaced.length === 0 ? [] : [
+    `replaced, as --overwrite says: ${formatCount(replaced.length, "file")}`,
+    ...replaced.slice(0, MAX_HIDDEN_ROWS).map(({ path }) => `  ${shown(path)}`),
+    ...rest(replaced.length - MAX_HIDDEN_ROWS),
+  ];
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 /** A path for a line on a terminal: nothing in it that could drive one, and not too long. */

@@ -6,7 +6,7 @@ import { escapeHidden } from "../system/visible_text.ts";
 import type { OptionValues } from "./parse.ts";
 import { type Invocation, requirePermissions } from "./permission_audit.ts";
 import { printExact, printNotice } from "./terminal.ts";
-import { type TransferContext, transferFailure } from "./transfer_failure.ts";
+import { interruptedEarly, type TransferContext, transferFailure } from "./transfer_failure.ts";
 import { Interruption } from "./transfer_interruption.ts";
 import { NO_PROGRESS, PlainProgress, type ProgressView } from "./transfer_progress.ts";
 import { TransferView } from "./transfer_view.ts";
@@ -42,12 +42,19 @@ export async function runTransfer(
   const graceMs = values.number("grace"), waitMs = values.number("wait");
   const view = new TransferView({ ...context, graceMs, waitMs, progress: await progressView(isJson) });
   using interruption = new Interruption(() => view.clear());
+  let hasBegun = false;
   try {
     const { json, print } = await work({
-      onEvent: isJson ? printEvent : (event): void => view.take(event),
+      onEvent: (event): void => {
+        hasBegun ||= event.event === "progress" || (event.event === "paired" && event.resumed);
+        if (isJson) printEvent(event);
+        else view.take(event);
+      },
       onNotice: (line): void => {
+        if (isJson) return;
         view.clear();
-        if (!isJson) printNotice(line);
+        view.noticed();
+        printNotice(line);
       },
       signal: interruption.signal,
       graceMs,
@@ -61,7 +68,7 @@ export async function runTransfer(
     // Whatever it broke, that was the reason.
     if (interruption.signal.aborted) {
       if (isJson) printFailed("cancelled");
-      throw interruption.signal.reason;
+      throw hasBegun ? interruption.signal.reason : interruptedEarly(interruption.signal.reason);
     }
     if (isJson && error instanceof TransferError) printFailed(error.code);
     throw transferFailure(error, context);

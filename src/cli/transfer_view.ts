@@ -1,7 +1,7 @@
 /** What the events of a transfer look like to the person in front of it: lines on standard error, and the progress. */
 import type { TransferEvent } from "../protocol/transfer/events.ts";
 import type { Offer } from "../protocol/transfer/offer.ts";
-import { printNotice } from "./terminal.ts";
+import { printNotice, printPrompt } from "./terminal.ts";
 import { offerSummary, shown } from "./transfer_offer.ts";
 import { type ProgressView, type Snapshot, SpeedMeter } from "./transfer_progress.ts";
 import { formatBytes, formatSpeed, formatTime } from "./transfer_units.ts";
@@ -41,6 +41,9 @@ export class TransferView {
   #movedBytes = 0;
   #begunMs: number | null = null;
   #isWaitingTold = false;
+  #isNoticed = false;
+  /** Whether the cursor stands behind a question. */
+  #isAsking = false;
 
   constructor(options: TransferViewOptions) {
     this.#options = options;
@@ -74,9 +77,21 @@ export class TransferView {
     }
   }
 
-  /** Takes away what is drawn. */
+  /** Takes away what is drawn, and ends the line of a question that was not answered. */
   clear(): void {
     this.#options.progress.clear();
+    if (this.#isAsking) printPrompt("\n");
+    this.#isAsking = false;
+  }
+
+  /** A question is shown, and its answer typed behind it; or it was, and the line has ended. */
+  asks(isAsking: boolean): void {
+    this.#isAsking = isAsking;
+  }
+
+  /** Something else was told, which may say for how long the other side is waited for. */
+  noticed(): void {
+    this.#isNoticed = true;
   }
 
   #say(line: string): void {
@@ -88,8 +103,8 @@ export class TransferView {
     const { relay, waitMs, receivers, side } = this.#options;
     const again = receivers > 1 ? "waiting for another receiver" : "waiting again for the other side";
     const what = this.#isWaitingTold ? again : "waiting for the other side";
-    // A receiver waits shorter where its code was tried before.
-    const isFirst = !this.#isWaitingTold && side === "sender";
+    // A receiver waits shorter where its code was tried before, and was told so.
+    const isFirst = !this.#isWaitingTold && (side === "sender" || !this.#isNoticed);
     this.#say(`${what} at ${relay}${isFirst ? `, for up to ${formatTime(waitMs)}` : ""}`);
     this.#isWaitingTold = true;
   }
@@ -142,7 +157,8 @@ export class TransferView {
   #done(receiver: number): void {
     const { side, receivers } = this.#options;
     const tookMs = this.#begunMs === null ? 0 : this.#monotonicMs() - this.#begunMs;
-    const speed = tookMs > 0 && this.#movedBytes > 0 && receivers === 1
+    const isText = this.#offer?.kind === "text";
+    const speed = tookMs > 0 && this.#movedBytes > 0 && receivers === 1 && !isText
       ? `, ${formatSpeed(this.#movedBytes * 1000 / tookMs)}`
       : "";
     const what = this.#offer === null ? "everything" : offerSummary(this.#offer);

@@ -1,32 +1,61 @@
 /** A code as it is typed: what the line holds, and what the terminal is told to show. */
 import assert from "node:assert/strict";
 import { CodeLine } from "../../src/cli/code_line.ts";
+import { parseCode } from "../../src/protocol/transfer/code.ts";
 
 const encoder = new TextEncoder();
 
-function typing(...texts: readonly string[]): { text: string; shown: string; outcome: string } {
+interface Typed {
+  text: string;
+  shown: string;
+  outcome: string;
+  isGivenUp: boolean;
+}
+
+function typing(...texts: readonly string[]): Typed {
   let shown = "";
   const line = new CodeLine((text) => {
     shown += text;
   });
   let outcome = "more";
   for (const text of texts) outcome = line.take(encoder.encode(text));
-  return { text: line.text, shown, outcome };
+  return { text: line.text, shown, outcome, isGivenUp: line.isGivenUp };
 }
 
 Deno.test("CodeLine shows what is typed, and takes spaces for dashes", () => {
-  assert.deepEqual(typing("4829 Ocean"), { text: "4829-Ocean", shown: "4829-Ocean", outcome: "more" });
-  assert.deepEqual(typing("4829-a-b-c\rrest"), { text: "4829-a-b-c", shown: "4829-a-b-c", outcome: "done" });
+  assert.deepEqual(typing("4829 Ocean"), {
+    text: "4829-Ocean",
+    shown: "4829-Ocean",
+    outcome: "more",
+    isGivenUp: false,
+  });
+  assert.deepEqual(typing("4829-a-b-c\rrest"), {
+    text: "4829-a-b-c",
+    shown: "4829-a-b-c",
+    outcome: "done",
+    isGivenUp: false,
+  });
   assert.equal(typing("4829\n").outcome, "done");
-  assert.equal(typing("48\x04").outcome, "done");
-  assert.equal(typing("48\x03").outcome, "interrupted");
-  assert.equal(typing("48\x1c").outcome, "interrupted");
+  for (const end of "\x03\x04\x1c") {
+    assert.deepEqual([typing(`48${end}`).outcome, typing(`48${end}`).isGivenUp], ["done", true]);
+  }
+  assert.equal(typing("4829-a-b-c\r").isGivenUp, false);
+});
+
+Deno.test("CodeLine takes the spaces of a paste for nothing before the code, and for one dash in it", () => {
+  assert.equal(typing("  4829  ocean - rabbit velvet").text, "4829-ocean--rabbit-velvet");
+  assert.equal(parseCode(typing("  4829  ocean - rabbit velvet  \r").text).text, "4829-ocean-rabbit-velvet");
 });
 
 Deno.test("CodeLine takes back by Backspace one character, and by Ctrl-U all of them", () => {
-  assert.deepEqual(typing("4829\x7f\x7f5"), { text: "485", shown: "4829\b \b\b \b5", outcome: "more" });
-  assert.deepEqual(typing("\x7f"), { text: "", shown: "", outcome: "more" });
-  assert.deepEqual(typing("48\x15"), { text: "", shown: "48\b \b\b \b", outcome: "more" });
+  assert.deepEqual(typing("4829\x7f\x7f5"), {
+    text: "485",
+    shown: "4829\b \b\b \b5",
+    outcome: "more",
+    isGivenUp: false,
+  });
+  assert.deepEqual(typing("\x7f"), { text: "", shown: "", outcome: "more", isGivenUp: false });
+  assert.deepEqual(typing("48\x15"), { text: "", shown: "48\b \b\b \b", outcome: "more", isGivenUp: false });
 });
 
 Deno.test("CodeLine completes by Tab the number, a word that is the only one, and what all have in common", () => {

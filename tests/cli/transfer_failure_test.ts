@@ -1,6 +1,12 @@
 /** What people read when a transfer fails, and how it is ended. */
 import assert from "node:assert/strict";
-import { interruptedFailure, type TransferContext, transferFailure } from "../../src/cli/transfer_failure.ts";
+import {
+  interruptedEarly,
+  interruptedFailure,
+  type TransferContext,
+  transferFailure,
+} from "../../src/cli/transfer_failure.ts";
+import { HIDDEN_NAME_FOUND, stopMessage, stopped } from "../../src/protocol/transfer/endings.ts";
 import { generateCode } from "../../src/protocol/transfer/code.ts";
 import { TransferError, type TransferErrorCode } from "../../src/protocol/transfer/errors.ts";
 import { systemRandomBytes } from "../../src/protocol/rpc/timers.ts";
@@ -78,14 +84,36 @@ Deno.test("transferFailure() names the relay where it cannot be reached, and the
   assert.doesNotMatch(failureOf(named, "receiver").hint ?? "", /--hidden/);
 });
 
+Deno.test("transferFailure() of a relay that is full says to wait, and not to look whether one runs", () => {
+  const full = new TransferError("unreachable", "cannot use the relay: it hangs up at once, it may be full");
+  assert.match(failureOf(full, "sender").hint ?? "", /^wait a little .*--max-parked$/);
+});
+
 Deno.test("transferFailure() gives other hints where the other side ended it", () => {
   const there = (code: TransferErrorCode): string | undefined =>
     failureOf(new TransferError(code, "x", { side: "there" }), "sender").hint;
-  assert.match(there("exists") ?? "", /the other side can move it away, or allow it with --overwrite/);
-  assert.match(there("path") ?? "", /--hidden/);
-  assert.match(there("limit") ?? "", /--max-files and --max-bytes/);
+  assert.match(
+    there("exists") ?? "",
+    /^run the same command again, .* it adds --overwrite, or -o with another folder$/,
+  );
+  assert.match(there("path") ?? "", /^give it another name/);
+  const hidden = stopped(stopMessage(new TransferError("path", `the path ".a": found ${HIDDEN_NAME_FOUND}`)));
+  assert.equal(
+    hidden.message,
+    "the other side ended the transfer: a name begins with a dot, and such names were not allowed there",
+  );
+  assert.match(
+    failureOf(hidden, "sender").hint ?? "",
+    /^run the same command again, .* it adds --hidden, or leaves --yes away/,
+  );
+  // The name stands before, and is the sender's to choose.
+  const named = stopMessage(
+    new TransferError("path", `the path "${HIDDEN_NAME_FOUND}": found a control character`),
+  );
+  assert.doesNotMatch(named.text, /dot/);
+  assert.match(there("limit") ?? "", /--max-files or --max-bytes$/);
   assert.match(there("space") ?? "", /make room/);
-  assert.equal(there("refused"), undefined);
+  assert.match(there("refused") ?? "", /^run the same command again for a new code/);
 });
 
 Deno.test("transferFailure() tells the cause only where the message is none", () => {
@@ -101,7 +129,10 @@ Deno.test("transferFailure() tells the cause only where the message is none", ()
 Deno.test("transferFailure() leaves what is no failure of a transfer as it is", () => {
   const error = new Failure("cannot share", { hint: "do not" });
   assert.equal(transferFailure(error, { side: "sender", relay: RELAY }), error);
-  assert.match(interruptedFailure("Ctrl-C").hint ?? "", /^run the same command again on both sides/);
+  const interrupted = interruptedFailure("Ctrl-C"), early = interruptedEarly(interrupted);
+  assert.match(interrupted.hint ?? "", /^run the same command again on both sides/);
+  assert.equal(early.message, interrupted.message);
+  assert.doesNotMatch(early.hint ?? "", /kept/);
 });
 
 Deno.test("no code looks like a key, which would be hidden where it is printed", () => {

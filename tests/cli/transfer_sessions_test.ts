@@ -30,6 +30,12 @@ function told(text: string, { relay, folder }: TransferPlace): string[] {
     );
 }
 
+/** Folders of shares that could go on. */
+function statesIn(home: string): string[] {
+  const folder = `${home}/.local/state/postern/transfers`;
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) => name.startsWith("share-"));
+}
+
 session("client share and client receive move a file, and tell both sides what happens", async (place) => {
   await Deno.writeTextFile(`${place.out}/report.txt`, "what was found\n");
   await using sender = await place.share(["report.txt"]);
@@ -92,6 +98,35 @@ session("client share --text is printed exactly where standard output is no term
   assert.match(receiver.stderr, /^offered: a text of 35 B$/m);
   assert.deepEqual([...Deno.readDirSync(place.in)], []);
 });
+
+session(
+  "client receive takes the words of a code as words, and files go to no standard output",
+  async (place) => {
+    await using sender = await place.share(["--text", "x"]);
+    const code = await sender.code();
+    await using wrong = await place.receive([code, "--yes", "-o", "-"]);
+    await wrong.ends(2);
+    assert.match(wrong.stderr, /^error: .*files cannot go to standard output/m);
+    assert.match(wrong.stderr, /^hint: leave -o away/m);
+    await Deno.writeTextFile(`${place.in}/file`, "");
+    await using noFolder = await place.receive([code, "--yes", "-o", "file"]);
+    await noFolder.ends(1);
+    assert.match(noFolder.stderr, /^error: cannot read .*\/in\/file: it is no folder$/m);
+    await using nowhere = await place.receive([code, "--yes", "-o", "file/in"]);
+    await nowhere.ends(1);
+    await using kept = await place.receive([code, "--yes", "-o", "/proc/x"]);
+    await kept.ends(1);
+    assert.match(kept.stderr, /^error: cannot read \/proc\/x: it is no folder for files, /m);
+    for (const { stderr } of [noFolder, nowhere, kept]) {
+      assert.match(stderr, /^hint: name a folder with -o; /m);
+    }
+    await using receiver = await place.receive([...code.split("-"), "--yes"]);
+    await receiver.ends(0);
+    await sender.ends(0);
+    assert.equal(receiver.stdout, "x");
+    assert.match(receiver.stderr, /^received and verified a text of 1 B in [0-9.]+ s$/m);
+  },
+);
 
 session("client share - is a file of the name that is given", async (place) => {
   await using sender = await place.share(["-", "--name", "list.txt"], { stdin: "a\nb\n" });
@@ -203,7 +238,11 @@ session("a file that is there is kept, unless it may be replaced", async (place)
     refused.stderr,
     /^hint: .*add --overwrite to replace what is there, or name another folder with -o$/m,
   );
-  assert.match(refusing.stderr, /^hint: the other side can move it away, or allow it with --overwrite$/m);
+  assert.match(
+    refusing.stderr,
+    /^hint: run the same command again, .* it adds --overwrite, or -o with another folder$/m,
+  );
+  assert.deepEqual(statesIn(`${place.folder}/home-out`), [], "nobody goes on with what was refused");
   assert.equal(await Deno.readTextFile(`${place.in}/a`), "old");
 
   await using sender = await place.share(["a"]);
@@ -223,7 +262,7 @@ session("more than --max-files or --max-bytes is refused, with the option that a
     await sender.ends(1);
     assert.match(receiver.stderr, /^error: .*accepted are (?:3|14)$/m);
     assert.match(receiver.stderr, /^hint: .*add --max-files or --max-bytes to take more$/m);
-    assert.match(sender.stderr, /^hint: the other side can allow more with --max-files and --max-bytes$/m);
+    assert.match(sender.stderr, /^hint: .* it adds --max-files or --max-bytes$/m);
   }
 });
 
@@ -239,6 +278,28 @@ session("--receivers N lets N in by one code, at the same time", async (place) =
   for (const name of ["1", "2"]) assert.equal(await Deno.readTextFile(`${place.in}/${name}/a`), "for all");
   assert.match(sender.stderr, /^receiver 1 has received and verified 1 file, 7 B in /m);
   assert.match(sender.stderr, /^receiver 2 has received and verified 1 file, 7 B in /m);
+});
+
+session("--receivers N lets one user in twice, into two folders", async (place) => {
+  await Deno.writeTextFile(`${place.out}/a`, "for all");
+  await using sender = await place.share(["a", "--receivers", "2"]);
+  const code = await sender.code();
+  await using first = await place.receive([code, "--yes", "-o", "1"]);
+  await first.ends(0);
+  await using second = await place.receive([code, "--yes", "-o", "2"]);
+  await second.ends(0);
+  await sender.ends(0);
+  for (const name of ["1", "2"]) assert.equal(await Deno.readTextFile(`${place.in}/${name}/a`), "for all");
+  assert.equal(
+    told(second.stderr, place)[0],
+    "this code was used to receive into FOLDER/in/1 before: this is another receiver; to go on there, name that folder",
+  );
+  await using again = await place.receive([code, "--yes", "-o", "2"]);
+  await again.ends(1);
+  assert.match(
+    again.stderr,
+    /^error: cannot use the code again: it was used to receive into .*\/2, and is over$/m,
+  );
 });
 
 session("Ctrl-C leaves what has come, exit code 1 and the hint; the same commands go on", async (place) => {
@@ -293,6 +354,7 @@ session("nobody who comes is an error of its own", async (place) => {
   await receiver.ends(1);
   assert.deepEqual(told(receiver.stderr, place).slice(-2), [
     "error: the other side did not come in time",
-    "hint: look whether the other side still waits, at the same relay; a code is good for one receiver",
+    "hint: is the number of the code right? If it is, look whether the other side still waits, at the same relay; " +
+    "a code is good for one receiver",
   ]);
 });

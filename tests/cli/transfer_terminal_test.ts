@@ -273,17 +273,71 @@ terminalTest(
   },
 );
 
-for (const [what, text, exitCode] of [["Ctrl-C", "4815-oc\x03", 130], ["an empty line", "\r", 2]] as const) {
+for (const [what, text] of [["Ctrl-C", "4815-oc\x03"], ["Ctrl-D", "\x04"]] as const) {
   terminalTest(
     `client receive sets the terminal back when ${what} ends the question for the code`,
     async (place) => {
       const shown = await received(place, [], { typings: [{ after: /code: /, text }] });
-      assert.equal(shown.code, exitCode, shown.raw);
+      assert.equal(shown.code, 1, shown.raw);
+      assert.deepEqual(leftOn(shown).slice(1), [
+        "error: no code was given, so nothing was received",
+        "hint: run the same command again",
+      ]);
       assertRestored(shown);
       assert.deepEqual([...Deno.readDirSync(place.in)], []);
     },
   );
 }
+
+terminalTest(
+  "client receive asks again where no code was typed, as nothing was used by that",
+  async (place) => {
+    await using sender = await place.share(["--text", "x", "--code", "4815-ocean-rabbit-velvet"]);
+    await sender.code();
+    const shown = await received(place, ["--yes"], {
+      typings: [
+        { after: /code: /, text: "\r" },
+        { after: /\ncode: /, text: "4815-ocean-rabbbit-velvet\r" },
+        { after: /\ncode: /, text: " 4815 ocean rabbit velvet \r" },
+      ],
+    });
+    assert.equal(shown.code, 0, shown.raw);
+    await sender.ends(0);
+    assert.deepEqual(leftOn(shown).slice(0, 6), [
+      "code:",
+      "no code was typed; Ctrl-C ends this",
+      "code: 4815-ocean-rabbbit-velvet",
+      "cannot read the code: its second word is not one of the list (did you mean rabbi",
+      "t?); type it again",
+      "code: 4815-ocean-rabbit-velvet-",
+    ]);
+  },
+);
+
+terminalTest(
+  "Ctrl-C at the question ends it with a line of its own, and claims nothing that is kept",
+  async (place) => {
+    await Deno.writeTextFile(`${place.out}/a`, "x");
+    await Deno.writeTextFile(`${place.in}/a`, "y");
+    await using sender = await place.share(["a"]);
+    const shown = await received(place, [await sender.code(), "--overwrite"], {
+      typings: [{ after: /take it\? \[y\/n\] /, text: "\x03" }],
+    });
+    assert.equal(shown.code, 1, shown.raw);
+    assert.deepEqual(leftOn(shown).slice(-7).filter((line) => !line.startsWith("waiting")), [
+      "offered: 1 file, 1 B",
+      "  a  1 B",
+      "replaced, as --overwrite says: 1 file",
+      "  a",
+      "take it? [y/n] ^C",
+      "error: the transfer was interrupted by Ctrl-C",
+      "hint: nothing has arrived; run the same command again to begin",
+    ]);
+    assertRestored(shown);
+    sender.kill("SIGINT");
+    await sender.ends(1);
+  },
+);
 
 terminalTest(
   "Ctrl-C while bars are drawn takes them away, sets the terminal back and says how to go on",

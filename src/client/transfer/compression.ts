@@ -1,23 +1,18 @@
 /**
  * How chunks are made smaller for the way, and large again: zstd at its fastest useful level, a frame for each chunk.
- * They are made smaller in workers, which takes 4 ms each, and large again right here: that takes 1 ms, and no more than
- * a chunk comes out whatever is in the frame, while a worker would take 15 MB.
+ * Both right here: small takes 4 ms, for which a session asks only while its link is slower than that
+ * (compression_pace.ts), and large again 1 ms. A worker would take 18 MB, a fifth of what a side may have.
  *
  * What cannot become smaller must cost next to nothing, and most bytes that are sent are of that kind: pictures, films,
  * archives. So a chunk is asked first how often each byte is in it, at sixteen places, which takes 15 us; for one that
- * looks random no worker is even started.
+ * looks random the library is not even loaded.
  */
 import type { Compression } from "../../protocol/transfer/source.ts";
 import { TransferError } from "../../protocol/transfer/errors.ts";
-import { systemTimers, type Timers } from "../../protocol/rpc/timers.ts";
+import { nextTurn } from "../../protocol/transport/ring/next_turn.ts";
 import { looksRandom } from "./compression_sample.ts";
-import { ZstdPool } from "./zstd_pool.ts";
 
-/**
- * Workers that compress, at most: 250 MB/s each. A worker takes some 20 MB with what is on the way to it, so there is
- * none for the processor that hashes, encrypts and sends.
- */
-const MAX_COMPRESSING = Math.min(2, Math.max(1, navigator.hardwareConcurrency - 1));
+const LEVEL = 1;
 /** Shorter chunks are sent as they are: there is little to save, and no telling whether they are random. */
 const MIN_CHUNK_BYTES = 512;
 /** A frame is worth the time of the other side if it is at most so much of its chunk. */
@@ -28,6 +23,8 @@ const MAX_SKIPPED = 31;
 const MAX_WINDOW_LOG = 23;
 /** The library sets memory aside once more when its output fills it to the last byte. */
 const SLACK_BYTES = 64;
+/** No frame is longer than its chunk by more than this and a 256th of it. */
+const MAX_OVERHEAD_BYTES = 64;
 /** What is shorter may be cut from memory that the library shares out, which must not be freed with it. */
 const MIN_OWN_BYTES = 16_384;
 
@@ -40,52 +37,33 @@ interface Decompressed {
   readonly engine: { readonly bytesWritten: number };
 }
 
-/** Settings of a `ZstdCompression`. */
-export interface ZstdCompressionOptions {
-  /** Most workers that compress. @default 2, or 1 on a machine of two processors */
-  readonly maxCompressing?: number;
-  /** Time, for noticing a worker that ended without a word. @default systemTimers */
-  readonly timers?: Timers;
-  /** What the workers run. @default zstd_worker.js */
-  readonly workerText?: () => Promise<string>;
-}
-
 /**
- * Compresses chunks in workers, which are started at the first one that may become smaller, and decompresses them.
- * Needs no permission. Used by all sessions of one process, and closed when they have ended.
+ * Compresses and decompresses chunks, all sessions of one process with the same one. Needs no permission, and loads the
+ * library with the first chunk that may become smaller or larger.
  */
-export class ZstdCompression implements Compression, Disposable {
-  readonly #pool: ZstdPool;
+export class ZstdCompression implements Compression {
   #zlib: Promise<Zlib> | null = null;
+  /** Settles when the next chunk may be made smaller. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** Chunks in a row that did not become smaller although they looked as if. */
   #misses = 0;
   #toSkip = 0;
 
-  /** Makes one; no worker is started yet. */
-  constructor(options: ZstdCompressionOptions = {}) {
-    const { maxCompressing = MAX_COMPRESSING, timers = systemTimers, workerText = zstdWorkerText } = options;
-    this.#pool = new ZstdPool({ maxThreads: maxCompressing, timers, workerText });
-  }
-
-  /** How many workers there are now. */
-  get threads(): number {
-    return this.#pool.threads;
-  }
-
   /**
    * One zstd frame that is at most 15/16 of the chunk; the chunk if there is none or it is not worth trying.
    *
-   * @param chunk at most 1 MiB; taken: its memory goes to a worker if it is the whole of it, and comes back as another
-   * array
-   * @throws {TransferError} `storage` if a worker failed, `cancelled` after `close`
+   * @param chunk at most 1 MiB; taken: its memory is freed with its frame there, if it is the whole of it
    */
   async compress(chunk: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-    const { length } = chunk;
-    if (length < MIN_CHUNK_BYTES || this.#isSkipped() || looksRandom(chunk)) return chunk;
-    const maxBytes = Math.floor(length * MAX_FRAME_SHARE);
-    const body = await this.#pool.compress(ownMemory(chunk), maxBytes);
-    this.#learn(body.length < length);
-    return body;
+    if (chunk.length < MIN_CHUNK_BYTES || this.#isSkipped() || looksRandom(chunk)) return chunk;
+    const zlib = await this.#library();
+    // However many are asked for at once, the link, the timers and the user have their turn between two of them.
+    await (this.#turn = this.#turn.then(nextTurn));
+    const frame = compressed(zlib, chunk), hasPaid = frame.length <= chunk.length * MAX_FRAME_SHARE;
+    this.#learn(hasPaid);
+    // Given back at once: a collector does not see how much memory it would free, and lets it pile up.
+    free(hasPaid ? chunk : frame);
+    return hasPaid ? frame : chunk;
   }
 
   /**
@@ -97,8 +75,7 @@ export class ZstdCompression implements Compression, Disposable {
     compressed: Uint8Array<ArrayBuffer>,
     sizeBytes: number,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const zlib = await (this.#zlib ??= import("node:zlib"));
-    const bytes = decompressed(zlib, compressed, sizeBytes);
+    const bytes = decompressed(await this.#library(), compressed, sizeBytes);
     // A frame that was cut off gives fewer bytes and no error.
     if (bytes?.length === sizeBytes) return bytes;
     bytes?.buffer.transfer(0);
@@ -108,14 +85,8 @@ export class ZstdCompression implements Compression, Disposable {
     );
   }
 
-  /** Ends the workers; what is under way gets `cancelled`. Does nothing the second time. */
-  close(): void {
-    this.#pool.close();
-  }
-
-  /** The same as `close`. */
-  [Symbol.dispose](): void {
-    this.close();
+  #library(): Promise<Zlib> {
+    return this.#zlib ??= import("node:zlib");
   }
 
   #isSkipped(): boolean {
@@ -130,14 +101,25 @@ export class ZstdCompression implements Compression, Disposable {
   }
 }
 
-async function zstdWorkerText(): Promise<string> {
-  const { default: text } = await import("./zstd_worker.js", { with: { type: "text" } });
-  return text;
+/** Frees memory at once; does nothing if something else lies in it too. */
+function free(bytes: Uint8Array<ArrayBuffer>): void {
+  if (bytes.length === bytes.buffer.byteLength) bytes.buffer.transfer(0);
 }
 
-/** The array itself if nothing else lies in its memory, else a copy. */
-function ownMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return bytes.length === bytes.buffer.byteLength ? bytes : bytes.slice();
+/** A frame that is the whole of its memory: it may wait for the link for long. */
+function compressed(
+  { constants, zstdCompressSync }: Zlib,
+  chunk: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const { length: pledgedSrcSize } = chunk;
+  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_checksumFlag]: 0 };
+  // Room for any frame: one that stops for want of it throws, and leaves its memory to the collector.
+  const chunkSize = pledgedSrcSize + Math.ceil(pledgedSrcSize / 256) + MAX_OVERHEAD_BYTES + SLACK_BYTES;
+  // Told how much will come, it looks back no further than that, and frames of small chunks are smaller.
+  const options = { params, pledgedSrcSize, chunkSize };
+  const frame = zstdCompressSync(chunk, options);
+  if (chunkSize < MIN_OWN_BYTES) return new Uint8Array(frame);
+  return new Uint8Array((frame.buffer as ArrayBuffer).transfer(frame.length));
 }
 
 /** At most so many bytes; null if what is there is not one frame of that and nothing behind it. */

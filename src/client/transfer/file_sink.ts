@@ -27,6 +27,7 @@ import { FileSinkWork } from "./file_sink_work.ts";
 import { freeSpace, requireSpace } from "./free_space.ts";
 import { Placing, type PlacingOptions } from "./placing.ts";
 import { encodePairing } from "./received_pairing.ts";
+import { REFUSALS } from "./refusals.ts";
 import { WorkingFolder } from "./working_folder.ts";
 
 /** What is received, and where it goes. */
@@ -54,14 +55,7 @@ export interface FileSinkOptions {
 }
 
 /** After these, before anything was accepted, the sender has nothing more for us: there is nothing to keep. */
-const FINAL: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>([
-  "refused",
-  "path",
-  "collision",
-  "exists",
-  "limit",
-  "malformed",
-]);
+const FINAL: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>([...REFUSALS, "malformed"]);
 
 /** An offer that was accepted, or is about to be. */
 interface Accepted {

@@ -10,9 +10,19 @@ const KNOWN: Readonly<Record<string, readonly [code: TransferErrorCode, found: s
   EROFS: ["storage", "the file system is read-only"],
   EACCES: ["storage", "the system denies it to this user"],
   EPERM: ["storage", "the system denies it to this user"],
+  ENOTDIR: ["storage", "it is no folder"],
   EXDEV: ["storage", "it is on another file system than the target folder"],
   ENAMETOOLONG: ["path", "the name, or the whole path, is longer than the file system takes"],
 };
+
+/** And what they mean of the folder that is received into. */
+const KNOWN_OF_TARGET: Readonly<Record<string, string>> = {
+  EEXIST: "it is no folder",
+  ENOTDIR: "what should be a folder on the way there is none",
+  ENOENT: "there is no such folder, and the system lets none be made there",
+};
+/** Act of `storageError` for that folder. */
+export const RECEIVE_INTO = "receive into";
 
 /**
  * What was thrown when `path` was worked with, as an error of a transfer; one that is that already stays as it is.
@@ -21,6 +31,10 @@ const KNOWN: Readonly<Record<string, readonly [code: TransferErrorCode, found: s
  */
 export function storageError(act: string, path: string, cause: unknown): TransferError {
   if (cause instanceof TransferError) return cause;
+  const ofTarget = act === RECEIVE_INTO ? KNOWN_OF_TARGET[systemCode(cause)] : undefined;
+  if (ofTarget !== undefined) {
+    return new TransferError("storage", `cannot ${act} ${path}: ${ofTarget}`, { cause });
+  }
   const [code, found] = KNOWN[systemCode(cause)] ?? ["storage", unknownProblem(path, cause)];
   return new TransferError(code, `cannot ${act} ${path}: ${found}`, { cause });
 }
@@ -39,8 +53,12 @@ export function systemCode(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
+const KEPT_FOLDERS = /^\/(?:dev|etc|proc|sys)(?:\/|$)/;
+
 function unknownProblem(path: string, cause: unknown): string {
   if (cause instanceof Deno.errors.NotCapable) {
+    // No flag for a path helps there.
+    if (KEPT_FOLDERS.test(path)) return "it is no folder for files, the runtime keeps programs out of there";
     return `the program lacks the permission, run it with --allow-read=${path} --allow-write=${path}`;
   }
   return describeError(cause);

@@ -1,5 +1,6 @@
 /** What an offer must be before any of it is written, as far as that can be told without looking at the target folder. */
 import { sha256 } from "@noble/hashes/sha2.js";
+import { HIDDEN_NAME_FOUND } from "../../protocol/transfer/endings.ts";
 import { TransferError } from "../../protocol/transfer/errors.ts";
 import type { TransferLimits } from "../../protocol/transfer/limits.ts";
 import { NameCollisions } from "../../protocol/transfer/name_collisions.ts";
@@ -33,9 +34,7 @@ export async function judgeFiles(offer: Offer, rules: OfferRules): Promise<void>
     if (!rules.hidden && isHiddenPath(entry.path)) {
       throw new TransferError(
         "path",
-        `cannot accept the path ${
-          shownPath(entry.path)
-        }: found a name that begins with a dot, accepted are others`,
+        `cannot accept the path ${shownPath(entry.path)}: found ${HIDDEN_NAME_FOUND}`,
       );
     }
     names.add(path, entry.kind);

@@ -47,9 +47,12 @@ export class TargetSurvey {
     if (count === 0) return;
     const shown = [...this.#existing.values().take(MAX_SHOWN_NAMES)].map(shownPath).join(", ");
     const more = count > MAX_SHOWN_NAMES ? ` and ${count - MAX_SHOWN_NAMES} more` : "";
+    const found = count === 1
+      ? "a file of that name is there already"
+      : `${count} of the names are there already`;
     throw new TransferError(
       "exists",
-      `cannot receive into ${this.#target}: ${count} of the names are there already, and are not replaced: ${shown}${more}`,
+      `cannot receive into ${this.#target}: ${found}, and not replaced: ${shown}${more}`,
     );
   }
 

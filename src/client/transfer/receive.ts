@@ -5,7 +5,7 @@
  *          -> runReceive into a FileSink
  */
 import { parseCode, type TransferCode } from "../../protocol/transfer/code.ts";
-import { TransferError, type TransferErrorCode } from "../../protocol/transfer/errors.ts";
+import { TransferError } from "../../protocol/transfer/errors.ts";
 import { DEFAULT_LIMITS } from "../../protocol/transfer/limits.ts";
 import type { Offer } from "../../protocol/transfer/offer.ts";
 import type { Rendezvous } from "../../protocol/transfer/pairing.ts";
@@ -15,6 +15,7 @@ import { absolutePath, joinPath, nameOf } from "../../system/path.ts";
 import { ZstdCompression } from "./compression.ts";
 import { FileSink } from "./file_sink.ts";
 import { type FoundPairing, ReceiverMemory } from "./receiver_memory.ts";
+import { REFUSALS } from "./refusals.ts";
 import { cannotKeepNotice, makeStateFolder } from "./state_folder.ts";
 import {
   stateFolderOf,
@@ -79,15 +80,6 @@ async function openedStateFolder(options: ReceiveOptions): Promise<string | null
   }
 }
 
-/** Said before anything was taken: nobody comes back for the rest, and the sender makes a new code. */
-const FINAL: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>([
-  "refused",
-  "path",
-  "collision",
-  "exists",
-  "limit",
-]);
-
 class Receive {
   readonly #code: TransferCode;
   readonly #options: ReceiveOptions;
@@ -143,7 +135,13 @@ class Receive {
   /** @throws {TransferError} `spent` */
   #judge(found: FoundPairing): void {
     const { onNotice } = this.#options;
-    if (found.state === "unknown") return;
+    if (found.state === "unknown") {
+      if (found.elsewhere === undefined) return;
+      const { elsewhere } = found;
+      return onNotice?.(
+        `this code was used to receive into ${elsewhere} before: this is another receiver; to go on there, name that folder`,
+      );
+    }
     if (found.state === "finished") throw spent(`it was used to receive into ${found.target}, and is over`);
     if (found.target !== this.#target) {
       onNotice?.(
@@ -158,7 +156,7 @@ class Receive {
 
   async #receive(found: FoundPairing): Promise<void> {
     const { onEvent } = this.#parts;
-    using compression = new ZstdCompression();
+    const compression = new ZstdCompression();
     await runReceive({
       ...this.#parts,
       waitMs: this.#waitMs(found),
@@ -225,7 +223,7 @@ class Receive {
   /** What is thrown on, once it is remembered what became of the code. */
   async #failure(error: unknown, found: FoundPairing): Promise<unknown> {
     if (!(error instanceof TransferError)) return error;
-    if (FINAL.has(error.code) && error.side === "here" && !this.#hasAccepted) {
+    if (REFUSALS.has(error.code) && error.side === "here" && !this.#hasAccepted) {
       // What cannot be kept is no reason to hide why it failed.
       await this.#memory.finished().catch(() => {});
     }

@@ -1,14 +1,19 @@
 /**
  * What a receiver remembers of a code, so that it never guesses with the same one twice: in the state folder, a file
- * for each code, `received-<tag>.json` (received_pairing.ts).
+ * for each code, `received-<tag>.json` (received_pairing.ts), and `received-<tag>-<target>.json` for each further target
+ * folder.
  *
  *   spend:    before our confirmation is sent: from here on this code is never used for a guess again
  *   proven:   the other side knows the code; from here on the resume secret will do
  *   finished: all has come
  *
+ * A code that was proven for one target folder may be used for another one, where it is another of several receivers. What
+ * was spent and not proven is an open guess, and stops it anywhere.
+ *
  * Without a state folder the pairing is kept in the working folder once it is proven; what was only spent is then
  * known to this process alone.
  */
+import { sha256 } from "@noble/hashes/sha2.js";
 import { TransferError } from "../../protocol/transfer/errors.ts";
 import type { PairingMemory } from "../../protocol/transfer/memory.ts";
 import { type Clock, systemClock } from "../../system/clock.ts";
@@ -29,11 +34,16 @@ import {
 import { keepPairing, keptPairings } from "./working_folder.ts";
 
 const PRIVATE_FOLDER_MODE = 0o700;
-const FILE_NAME = /^received-[0-9a-f]{64}\.json$/;
+const FILE_NAME = /^received-[0-9a-f]{64}(?:-[0-9a-f]{16})?\.json$/;
+const TARGET_TAG_CHARS = 16;
 
 /** What is remembered of a code. */
 export type FoundPairing =
-  | { readonly state: "unknown" }
+  | {
+    readonly state: "unknown";
+    /** Absolute path of another folder, into which it was received by this code. */
+    readonly elsewhere?: string;
+  }
   | {
     readonly state: PairingState;
     readonly resumeSecret: Uint8Array<ArrayBuffer>;
@@ -53,6 +63,12 @@ export interface ReceiverMemoryOptions {
   readonly clock?: Clock | undefined;
 }
 
+/** One file of the state folder. */
+interface KeptPairing {
+  readonly name: string;
+  readonly pairing: ReceivedPairing;
+}
+
 /** The memory of one code. */
 export class ReceiverMemory implements PairingMemory {
   /** By which the code is known again. */
@@ -61,27 +77,36 @@ export class ReceiverMemory implements PairingMemory {
   readonly #stateFolder: string | null;
   readonly #clock: Clock;
   #pairing: ReceivedPairing | null = null;
+  /** In the state folder. */
+  #name: string;
 
   /** Touches nothing yet. */
   constructor(options: ReceiverMemoryOptions) {
     this.codeTag = codeTagOf(options.code);
+    this.#name = `received-${this.codeTag}.json`;
     this.#target = options.target;
     this.#stateFolder = options.stateFolder;
     this.#clock = options.clock ?? systemClock;
   }
 
   /**
-   * What is remembered of the code: in the state folder, else in the working folders of the target folder. Where the
-   * state folder tells of another target, by a second receiver of the same code, that of this target comes first. What is
-   * older than a week is dropped.
+   * What is remembered of the code for this target, in the state folder, else in the working folders there; else of a
+   * guess that was made for another target, and was not proven. What is older than a week is dropped.
    *
    * @throws {Failure} if there is something and it cannot be read: the code is then taken for spent
    * @throws {TransferError} `storage` if a folder cannot be read
    */
   async find(): Promise<FoundPairing> {
     await this.#dropOld();
-    this.#pairing ??= await this.#findPairing();
-    if (this.#pairing === null) return { state: "unknown" };
+    const kept = this.#pairing === null ? await this.#findKept() : [];
+    this.#pairing ??= await this.#findPairing(kept);
+    if (this.#pairing === null) {
+      const [elsewhere] = kept;
+      return {
+        state: "unknown",
+        ...(elsewhere === undefined ? {} : { elsewhere: elsewhere.pairing.target }),
+      };
+    }
     const { state, resumeSecret, target } = this.#pairing;
     return { state, resumeSecret, target };
   }
@@ -141,17 +166,36 @@ export class ReceiverMemory implements PairingMemory {
   }
 
   #path(): string | null {
-    return this.#stateFolder === null ? null : joinPath(this.#stateFolder, `received-${this.codeTag}.json`);
+    return this.#stateFolder === null ? null : joinPath(this.#stateFolder, this.#name);
   }
 
-  async #findPairing(): Promise<ReceivedPairing | null> {
-    const kept = await this.#findKept();
-    return kept?.target === this.#target ? kept : await this.#findInTarget() ?? kept;
+  async #findPairing(kept: readonly KeptPairing[]): Promise<ReceivedPairing | null> {
+    const ours = kept.find(({ pairing }) => pairing.target === this.#target);
+    const inTarget = ours === undefined ? await this.#findInTarget() : null;
+    const found = ours ??
+      (inTarget === null ? kept.find(({ pairing }) => pairing.state === "spent") : undefined);
+    if (found !== undefined) this.#name = found.name;
+    // That of another target is still needed there.
+    else if (kept.length > 0) this.#name = `received-${this.codeTag}-${targetTag(this.#target)}.json`;
+    return found?.pairing ?? inTarget;
   }
 
-  async #findKept(): Promise<ReceivedPairing | null> {
-    const path = this.#path();
-    const bytes = path === null ? null : await readOrNull(path);
+  /** Of every target. */
+  async #findKept(): Promise<KeptPairing[]> {
+    const folder = this.#stateFolder;
+    if (folder === null) return [];
+    const start = `received-${this.codeTag}-`;
+    const others = (await filesIn(folder)).filter((name) => FILE_NAME.test(name) && name.startsWith(start));
+    const found: KeptPairing[] = [];
+    for (const name of [this.#name, ...others]) {
+      const pairing = await this.#readKept(joinPath(folder, name));
+      if (pairing !== null) found.push({ name, pairing });
+    }
+    return found;
+  }
+
+  async #readKept(path: string): Promise<ReceivedPairing | null> {
+    const bytes = await readOrNull(path);
     if (bytes === null) return null;
     const pairing = decodePairing(bytes);
     if (pairing?.codeTag === this.codeTag) return pairing;
@@ -181,6 +225,10 @@ export class ReceiverMemory implements PairingMemory {
       await Deno.remove(path).catch(() => {}); // another process may have been faster
     }
   }
+}
+
+function targetTag(target: string): string {
+  return sha256(new TextEncoder().encode(target)).toHex().slice(0, TARGET_TAG_CHARS);
 }
 
 async function readOrNull(path: string): Promise<Uint8Array | null> {

@@ -15,6 +15,7 @@ import { ZstdCompression } from "./compression.ts";
 import { FileSource } from "./file_source.ts";
 import { FileList } from "./file_source_list.ts";
 import { MemorySource } from "./file_source_memory.ts";
+import { REFUSALS } from "./refusals.ts";
 import { ShareState, type ShareStateOptions } from "./share_state.ts";
 import { SharePlace } from "./share_state_place.ts";
 import { spoolStream } from "./spool.ts";
@@ -57,13 +58,14 @@ export async function share(what: ShareWhat, options: ShareOptions): Promise<voi
   const chosen = options.code === undefined ? null : chooseCode(options.code);
   await using owned = new AsyncDisposableStack();
   const { source, state } = await sharedThing(what, options, owned);
+  tellEarlier(chosen, state, options);
   let isDone = false;
   try {
     await run(source, state, await offeredCode(chosen, state, options), options);
     isDone = true;
   } finally {
-    // What can go on is kept, and nothing else.
-    await (isDone ? state.forget() : state.close());
+    // What can go on is kept, and nothing else: not where the only receiver did not want it, either.
+    await (isDone || state.isOver ? state.forget() : state.close());
   }
 }
 
@@ -74,10 +76,9 @@ async function run(
   options: ShareOptions,
 ): Promise<void> {
   const { resume, admissible: receivers } = state;
-  if (resume.length > 0) options.onNotice?.(goingOn(resume.length));
   const parts = transferParts(options);
   const watch = new ReceiverWatch(state, parts.onEvent);
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   try {
     await runShare({
       ...parts,
@@ -230,19 +231,18 @@ async function offeredCode(
   return code;
 }
 
-function goingOn(receivers: number): string {
-  const who = receivers === ONE ? "the receiver" : `${receivers} receivers`;
-  return `going on with ${who} from before, who runs the same command with the same code again; --fresh makes a new code`;
+/** The other side may be asked for its code again, also where nobody is admitted by it any more and it is not told. */
+function tellEarlier(chosen: TransferCode | null, state: ShareState, { onNotice }: ShareOptions): void {
+  const { usedCode, code, resume } = state;
+  if (usedCode !== null) return onNotice?.(goingOn(resume.length, usedCode));
+  if (code !== null && chosen === null) onNotice?.("the code is the same as before");
 }
 
-/** Said by a receiver before it took anything: it will not come back for the rest. */
-const FINAL: ReadonlySet<TransferErrorCode> = new Set<TransferErrorCode>([
-  "refused",
-  "path",
-  "collision",
-  "exists",
-  "limit",
-]);
+function goingOn(receivers: number, code: string): string {
+  const who = receivers === ONE ? "the receiver" : `${receivers} receivers`;
+  return `going on with ${who} from before, who runs the same command again, with the same code: ${code} ` +
+    "(--fresh makes a new one)";
+}
 
 /** Keeps in the state what became of each receiver. */
 class ReceiverWatch {
@@ -271,7 +271,7 @@ class ReceiverWatch {
   }
 
   #ended(receiver: number, reason: TransferErrorCode): void {
-    if (FINAL.has(reason) && !this.#accepted.has(receiver)) this.#keep(this.#state.finished(receiver));
+    if (REFUSALS.has(reason) && !this.#accepted.has(receiver)) this.#keep(this.#state.finished(receiver));
   }
 
   /** What cannot be kept is no reason to end: the next run waits for somebody in vain, at worst. */

@@ -113,6 +113,17 @@ export class ShareState implements AsyncDisposable {
     return this.#record.openGuesses === 0 && this.admissible > 0 ? this.#record.code : null;
   }
 
+  /** The code by which receivers of an earlier run came, who go on with it; null if there are none. */
+  get usedCode(): string | null {
+    return this.#record.pairings.length > 0 ? this.#record.code : null;
+  }
+
+  /** Whether all receivers have come, and nobody is left to go on with. */
+  get isOver(): boolean {
+    const { admitted, pairings, openGuesses } = this.#record;
+    return admitted >= this.#receivers && pairings.length === 0 && openGuesses === 0;
+  }
+
   /** How many receivers may still be let in by a code. */
   get admissible(): number {
     const { admitted, pairings } = this.#record;

@@ -144,7 +144,7 @@ class Walker {
     if (this.#files.entries.length >= MAX_ENTRIES) {
       throw new Failure(`cannot share more than ${MAX_ENTRIES} files and folders at once`, {
         hint:
-          "share parts of it, or one file that holds it: tar -cf - PATH | postern client share - --name NAME.tar",
+          "share parts of it, or one file that holds it: tar -cf - PATH | postern client share - --name NAME.tar --relay HOST:PORT",
       });
     }
     await new Promise((resolve) => setTimeout(resolve, 0));

@@ -15,7 +15,7 @@ const NOTICES: Readonly<Record<LeftOut, readonly [one: string, many: string]>> =
 /** As many are named; of the others, how many there are. */
 const MAX_NAMED = 10;
 const RENAME_HINT =
-  "rename them, or send them as one file: tar -cf - PATH | postern client share - --name NAME.tar";
+  "rename them, or send them as one file: tar -cf - PATH | postern client share - --name NAME.tar --relay HOST:PORT";
 
 /** Things of one kind: the first by name, all by number. */
 class Naming {

@@ -15,7 +15,7 @@ import { WORKING_FOLDER_PREFIX } from "../../protocol/transfer/name_rules.ts";
 import { systemFiles, writeFileDurably } from "../../system/durable_file.ts";
 import { joinPath } from "../../system/path.ts";
 import { hasPermission } from "../../system/permissions.ts";
-import { storageError, storing, systemCode } from "./file_sink_errors.ts";
+import { RECEIVE_INTO, storageError, storing, systemCode } from "./file_sink_errors.ts";
 import { endNotPermitted } from "./permitted_end.ts";
 import {
   lockIn,
@@ -49,7 +49,7 @@ export function workingFolderPath(target: string, resumeSecret: Uint8Array): str
 export async function prepareTarget(target: string): Promise<void> {
   const random = crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)).toHex();
   const probe = joinPath(target, `${WORKING_FOLDER_PREFIX}probe-${random}`);
-  await storing("receive into", target, async () => {
+  await storing(RECEIVE_INTO, target, async () => {
     const isNew = await makeTarget(target);
     await Deno.mkdir(probe, { mode: PRIVATE_FOLDER_MODE });
     await Deno.remove(probe);

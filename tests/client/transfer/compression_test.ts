@@ -5,9 +5,7 @@ import { ZstdCompression } from "../../../src/client/transfer/compression.ts";
 import { looksRandom } from "../../../src/client/transfer/compression_sample.ts";
 import { TransferError, type TransferErrorCode } from "../../../src/protocol/transfer/errors.ts";
 import { CHUNK_BYTES } from "../../../src/protocol/transfer/offer.ts";
-import { FakeTimers } from "../../protocol/rpc/fake_timers.ts";
 import { holds } from "../../property.ts";
-import { TempFolder } from "../../e2e/temp_folder.ts";
 import { oddBytes, randomBytes, textBytes } from "./sample_bytes.ts";
 
 const TEXT = textBytes(CHUNK_BYTES);
@@ -26,18 +24,22 @@ async function frameOf(
 }
 
 Deno.test("ZstdCompression gives every chunk back that it made smaller", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   for (const length of [512, 513, 4096, 65_537, CHUNK_BYTES - 1, CHUNK_BYTES]) {
     const chunk = TEXT.slice(0, length);
     const frame = await frameOf(compression, chunk);
     assert.ok(frame.length <= length * 15 / 16);
     assert.equal(frame.buffer.byteLength, frame.length, "no memory beyond it waits for the link");
+    // RFC 8878, section 3.1.1.1.1: how long the content is stands in it; no checksum, the record has a better one.
+    const descriptor = frame[4] ?? 0;
+    assert.notEqual(descriptor & 0b1110_0000, 0);
+    assert.equal(descriptor & 0b0000_0100, 0);
     assert.deepEqual(new Uint8Array(await compression.decompress(frame, length)), chunk);
   }
 });
 
 Deno.test("ZstdCompression.compress() takes the memory of a chunk, but not where more lies in it", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const chunk = TEXT.slice(), whole = TEXT.slice();
   await compression.compress(chunk);
   assert.equal(chunk.length, 0);
@@ -47,38 +49,57 @@ Deno.test("ZstdCompression.compress() takes the memory of a chunk, but not where
 });
 
 Deno.test("ZstdCompression keeps chunks apart that are under way at once", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const chunks = Array.from({ length: 7 }, (_, at) => TEXT.map((byte) => byte ^ at));
   const frames = await Promise.all(chunks.map((chunk) => frameOf(compression, chunk)));
   const again = await Promise.all(frames.map((frame) => compression.decompress(frame, CHUNK_BYTES)));
   assert.deepEqual(again.map((each) => new Uint8Array(each)), chunks);
 });
 
-Deno.test("ZstdCompression starts no worker before one is needed, a second one only for more than one can do", async () => {
-  using compression = new ZstdCompression({ maxCompressing: 2 });
-  assert.equal(compression.threads, 0);
+Deno.test("ZstdCompression.compress() loads nothing for what looks random or is short", async () => {
+  const compression = new ZstdCompression();
   for (const chunk of [randomBytes(CHUNK_BYTES), TEXT.slice(0, 511)]) {
+    assert.equal(await isDoneAtOnce(compression.compress(chunk)), true);
     assert.equal(await compression.compress(chunk), chunk);
   }
-  assert.equal(compression.threads, 0);
-  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT)]);
-  assert.equal(compression.threads, 1, "another one would be up too late to help");
-  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT), frameOf(compression, TEXT)]);
-  assert.equal(compression.threads, 2);
-  await Promise.all([frameOf(compression, TEXT), frameOf(compression, TEXT), frameOf(compression, TEXT)]);
-  assert.equal(compression.threads, 2);
+  assert.equal(await isDoneAtOnce(compression.compress(TEXT.slice())), false);
 });
 
-Deno.test("ZstdCompression.decompress() starts no worker", async () => {
-  using compression = new ZstdCompression();
-  const frames = Array.from({ length: 9 }, () => new Uint8Array(zstdCompressSync(TEXT)));
-  const chunks = await Promise.all(frames.map((frame) => compression.decompress(frame, CHUNK_BYTES)));
-  assert.deepEqual(chunks, frames.map(() => TEXT));
-  assert.equal(compression.threads, 0);
-});
+/** Whether it is without having waited for anything: not for the library either, which may have been loaded already. */
+async function isDoneAtOnce(work: Promise<unknown>): Promise<boolean> {
+  let isDone = false;
+  const done = work.then(() => {
+    isDone = true;
+  });
+  await Promise.resolve();
+  const wasDone = isDone;
+  await done;
+  return wasDone;
+}
+
+for (const [how, areAtOnce] of [["at once", true], ["one after the other", false]] as const) {
+  Deno.test(`ZstdCompression.compress() of 64 chunks ${how} lets timers fire between any two`, async () => {
+    const compression = new ZstdCompression();
+    await frameOf(compression, TEXT); // the library is there
+    let sinceTimer = 0, mostSinceTimer = 0;
+    const timer = setInterval(() => sinceTimer = 0, 1);
+    const one = async (): Promise<void> => {
+      await frameOf(compression, TEXT);
+      mostSinceTimer = Math.max(mostSinceTimer, ++sinceTimer);
+    };
+    const underway: Promise<void>[] = [];
+    for (let at = 0; at < 64; at++) {
+      underway.push(one());
+      if (!areAtOnce) await underway.at(-1);
+    }
+    await Promise.all(underway);
+    clearInterval(timer);
+    assert.ok(mostSinceTimer <= 4, `${mostSinceTimer} chunks without a turn of a timer`);
+  });
+}
 
 Deno.test("ZstdCompression.compress() sends bytes as they are that only look as if, and seldom tries again", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const odd = oddBytes(CHUNK_BYTES);
   assert.equal(looksRandom(odd), false);
   const tried = await countTried(compression, odd, 200);
@@ -86,7 +107,7 @@ Deno.test("ZstdCompression.compress() sends bytes as they are that only look as 
   assert.equal(tried, 10);
 });
 
-/** How many of so many chunks were looked at by a worker: those take longer than a turn of the event loop. */
+/** How many of so many chunks were tried. */
 async function countTried(
   compression: ZstdCompression,
   chunk: Uint8Array<ArrayBuffer>,
@@ -94,20 +115,16 @@ async function countTried(
 ): Promise<number> {
   let tried = 0;
   for (let at = 0; at < count; at++) {
-    let isDone = false;
-    const done = compression.compress(chunk.slice()).then((body) => {
-      isDone = true;
-      assert.deepEqual(body, chunk, "it comes back as it was");
-    });
-    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
-    if (!isDone) tried++;
-    await done;
+    const given = chunk.slice(), compressing = compression.compress(given);
+    if (!await isDoneAtOnce(compressing)) tried++;
+    assert.equal(await compressing, given);
+    assert.deepEqual(given, chunk, "it comes back as it was");
   }
   return tried;
 }
 
 Deno.test("ZstdCompression.compress() finds the text behind what did not pay", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const odd = oddBytes(CHUNK_BYTES);
   for (let at = 0; at < 100; at++) await compression.compress(odd.slice());
   let skipped = 0;
@@ -140,7 +157,7 @@ Deno.test("looksRandom() sees that a part of the chunk is of another kind", () =
 });
 
 Deno.test("ZstdCompression.decompress() refuses a frame of any other length than that of its chunk", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const refused = async (frame: Uint8Array<ArrayBuffer>, sizeBytes: number): Promise<void> => {
     await assert.rejects(compression.decompress(frame, sizeBytes), isTransferError("malformed"));
   };
@@ -157,7 +174,7 @@ Deno.test("ZstdCompression.decompress() refuses a frame of any other length than
 });
 
 Deno.test("ZstdCompression.decompress() refuses two frames, and what stands behind one", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const frame = await frameOf(compression, TEXT);
   const skippable = Uint8Array.of(0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4);
   for (
@@ -169,7 +186,7 @@ Deno.test("ZstdCompression.decompress() refuses two frames, and what stands behi
 });
 
 Deno.test("ZstdCompression.decompress() refuses every frame that was cut off", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const chunk = textBytes(20_000);
   const frame = await frameOf(compression, chunk);
   // But for the last block's own end: nothing is missing from the chunk then.
@@ -183,7 +200,7 @@ Deno.test("ZstdCompression.decompress() refuses every frame that was cut off", a
 });
 
 Deno.test("ZstdCompression.decompress() of a flipped frame gives the length that was asked for, or is refused", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const chunk = textBytes(20_000);
   const frame = await frameOf(compression, chunk);
   let refused = 0;
@@ -201,7 +218,7 @@ Deno.test("ZstdCompression.decompress() of a flipped frame gives the length that
 });
 
 Deno.test("ZstdCompression.decompress() of bombs takes no more memory than a chunk has", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const bomb = new Uint8Array(zstdCompressSync(new Uint8Array(256 * CHUNK_BYTES)));
   assert.ok(bomb.length < 100_000);
   await compression.decompress(new Uint8Array(zstdCompressSync(TEXT)), CHUNK_BYTES); // the library is there
@@ -213,7 +230,7 @@ Deno.test("ZstdCompression.decompress() of bombs takes no more memory than a chu
 });
 
 Deno.test("ZstdCompression.decompress() refuses a frame that wants a window of more than 8 MiB", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const { constants } = await import("node:zlib");
   for (const [windowLog, isAccepted] of [[20, true], [23, true], [24, false], [27, false]] as const) {
     const frame = new Uint8Array(
@@ -230,7 +247,7 @@ function isTransferErrorFalse(error: unknown): boolean {
 }
 
 Deno.test("ZstdCompression.decompress() gives memory that can be freed alone, also of short chunks", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const around = randomBytes(30_000);
   for (const length of [1, 100, 4000, 8200, 16_384, CHUNK_BYTES]) {
     const frame = new Uint8Array(zstdCompressSync(TEXT.subarray(0, length)));
@@ -249,7 +266,7 @@ Deno.test("ZstdCompression.decompress() gives memory that can be freed alone, al
 });
 
 Deno.test("ZstdCompression stays in its memory however many chunks it works at", async () => {
-  using compression = new ZstdCompression();
+  const compression = new ZstdCompression();
   const round = async (count: number): Promise<void> => {
     const lane = async (): Promise<void> => {
       for (let at = 0; at < count; at++) {
@@ -265,104 +282,3 @@ Deno.test("ZstdCompression stays in its memory however many chunks it works at",
   const grownBytes = Deno.memoryUsage().rss - beforeBytes;
   assert.ok(grownBytes < 40 * CHUNK_BYTES, `grew by ${grownBytes} bytes`);
 });
-
-for (
-  const [what, text] of [
-    ["throws", `onmessage = () => { throw new Error("invented trouble"); };`],
-    ["cannot be loaded", `this is no JavaScript`],
-    ["cannot import", `import "node:there-is-no-such-module";`],
-    ["fails in a promise", `onmessage = () => { Promise.reject(new Error("invented trouble")); };`],
-  ]
-) {
-  Deno.test(`ZstdCompression ends with an error by name when its worker ${what}`, async () => {
-    using compression = new ZstdCompression({ workerText: () => Promise.resolve(text ?? "") });
-    const both = await Promise.allSettled([
-      compression.compress(TEXT.slice()),
-      compression.compress(TEXT.slice()),
-    ]);
-    for (const each of both) {
-      assert.ok(each.status === "rejected" && isTransferError("storage")(each.reason));
-      assert.match(String(each.reason), /worker/);
-    }
-    await assert.rejects(compression.compress(TEXT.slice()), isTransferError("storage"));
-    assert.equal(compression.threads, 0);
-  });
-}
-
-Deno.test("ZstdCompression gives up a worker that has ended without a word", async () => {
-  const timers = new FakeTimers();
-  using compression = new ZstdCompression({ timers, workerText: () => Promise.resolve("close();") });
-  const isRefused = assert.rejects(compression.compress(TEXT.slice()), isTransferError("storage"));
-  await timersAreSet(timers);
-  await timers.pass(59_999);
-  assert.equal(compression.threads, 1);
-  await timers.pass(1);
-  await isRefused;
-  assert.equal(timers.pending, 0);
-});
-
-async function timersAreSet(timers: FakeTimers): Promise<void> {
-  for (let turn = 0; turn < 100 && timers.pending === 0; turn++) {
-    await new Promise((resolve) => setTimeout(resolve, 0));
-  }
-}
-
-Deno.test("ZstdCompression.close() ends what is under way and leaves no timer and no worker", async () => {
-  const timers = new FakeTimers();
-  const compression = new ZstdCompression({ timers });
-  await frameOf(compression, TEXT);
-  assert.equal(timers.pending, 0);
-  const areRefused = Array.from(
-    { length: 9 },
-    () => assert.rejects(compression.compress(TEXT.slice()), isTransferError("cancelled")),
-  );
-  await timersAreSet(timers);
-  compression.close();
-  compression.close();
-  await Promise.all(areRefused);
-  await assert.rejects(compression.compress(TEXT.slice()), isTransferError("cancelled"));
-  assert.equal(timers.pending, 0);
-  assert.equal(compression.threads, 0);
-});
-
-/** As the self-extracting executable starts its bundle, and with no permission at all. */
-const SHIPPED_FLAGS = "--no-prompt --no-config --no-remote --no-npm --deny-import --unstable-net".split(" ");
-
-Deno.test("ZstdCompression works in a bundle, as it is shipped, without any permission", async () => {
-  await using folder = await TempFolder.make("bundle");
-  const url = new URL("../../../src/client/transfer/compression.ts", import.meta.url);
-  await Deno.writeTextFile(
-    `${folder.path}/entry.ts`,
-    `import { ZstdCompression } from ${JSON.stringify(url.href)};
-    const compression = new ZstdCompression();
-    const chunk = new TextEncoder().encode("postern ".repeat(10_000));
-    const { length } = chunk;
-    const frame = await compression.compress(chunk.slice());
-    const frameBytes = frame.length;
-    const again = await compression.decompress(frame, length);
-    compression.close();
-    console.log(frameBytes < 1000, new TextDecoder().decode(again) === new TextDecoder().decode(chunk));`,
-  );
-  const config = new URL("../../../deno.json", import.meta.url).pathname;
-  const output = `${folder.path}/bundle.js`;
-  const bundled = await runDeno([
-    "bundle",
-    "--quiet",
-    "--minify",
-    "--config",
-    config,
-    "-o",
-    output,
-    `${folder.path}/entry.ts`,
-  ]);
-  assert.equal(bundled, "");
-  await Deno.remove(`${folder.path}/entry.ts`);
-  const env = { DENO_DIR: "/dev/null/none", DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
-  assert.equal(await runDeno(["run", ...SHIPPED_FLAGS, output], env), "true true\n");
-  assert.equal(await runDeno(["run", "--no-prompt", "--cached-only", output], env), "true true\n");
-});
-
-async function runDeno(args: readonly string[], env: Record<string, string> = {}): Promise<string> {
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: [...args], env }).output();
-  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-}

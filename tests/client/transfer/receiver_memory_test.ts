@@ -71,6 +71,40 @@ Deno.test("ReceiverMemory knows in the next process how far a code has come", as
   assert.deepEqual(treeOf(stage.target), {});
 });
 
+Deno.test("ReceiverMemory of a code proven for one folder is free for another, and each keeps its own", async () => {
+  using stage = new Stage();
+  const other = `${stage.target}/other`, secret = SECRET.map((byte) => byte ^ 1);
+  const there = (): ReceiverMemory =>
+    new ReceiverMemory({ code: CODE, target: other, stateFolder: stage.state, clock: stage.clock });
+  await stage.memory().spend(SECRET);
+  const open = { state: "spent", resumeSecret: SECRET, target: stage.target };
+  assert.deepEqual(await there().find(), open, "an open guess stops it anywhere");
+  for (const state of ["proven", "finished"] as const) {
+    const memory = stage.memory();
+    await memory.find();
+    await (state === "proven" ? memory.proven(SECRET) : memory.finished());
+    assert.deepEqual(await there().find(), { state: "unknown", elsewhere: stage.target });
+  }
+  const second = there();
+  await second.find();
+  await second.spend(secret);
+  assert.deepEqual(await there().find(), { state: "spent", resumeSecret: secret, target: other });
+  await second.proven(secret);
+  assert.deepEqual(await there().find(), { state: "proven", resumeSecret: secret, target: other });
+  assert.deepEqual(await stage.memory().find(), {
+    state: "finished",
+    resumeSecret: SECRET,
+    target: stage.target,
+  });
+  const { clock } = stage;
+  const third = new ReceiverMemory({ clock, code: CODE, target: `${other}/2`, stateFolder: stage.state });
+  await second.spend(secret);
+  assert.equal((await third.find()).state, "spent", "an open guess of any of them");
+  stage.clock.nowMs += 7 * DAY_MS + 1;
+  assert.deepEqual(await there().find(), { state: "unknown" });
+  assert.deepEqual(treeOf(stage.state), {});
+});
+
 Deno.test("ReceiverMemory keeps neither code nor words, in a private file of a private folder", async () => {
   using stage = new Stage();
   await stage.memory().spend(SECRET);

@@ -307,7 +307,9 @@ over("share() stopped by its signal goes on with the same call, and sends nothin
   assert.deepEqual(await receiving, { kind: "files", paths: [`${stage.in}/a`] });
   await again.done;
   assert(
-    stage.notices.some((line) => line.startsWith("going on with the receiver from before")),
+    stage.notices.some((line) =>
+      line.startsWith("going on with the receiver from before") && line.includes(`the same code: ${code} `)
+    ),
     stage.notices.join(),
   );
   assert.deepEqual(await Deno.readFile(`${stage.in}/a`), bytes);
@@ -317,6 +319,21 @@ over("share() stopped by its signal goes on with the same call, and sends nothin
   assert.equal(missing.length, 2);
   assert((missing[1] ?? Infinity) < 6_000_000, missing.join());
   assert.deepEqual(namesIn(`${stage.path}/state-out`), []);
+});
+
+over("share() stopped before anybody came offers the same code, and says so", async (stage) => {
+  await Deno.writeTextFile(`${stage.out}/a`, "a");
+  const stop = new AbortController(), what = { paths: [`${stage.out}/a`] };
+  const first = stage.share(what, { signal: stop.signal });
+  const code = await first.code;
+  stop.abort(new Error("enough"));
+  await assert.rejects(first.done);
+  assert.deepEqual(stage.notices, []);
+  const again = stage.share(what);
+  assert.equal(await again.code, code);
+  assert.deepEqual(stage.notices, ["the code is the same as before"]);
+  await stage.receive(code);
+  await again.done;
 });
 
 over("receive() stopped by its signal goes on with the same call, and asks nobody twice", async (stage) => {
@@ -489,7 +506,7 @@ over("share() and receive() work without any state, and say what that means", as
 
 Deno.test("share() and receive() refuse a code that is none, or too easy, before anything else", async () => {
   const connect = (): Promise<Connection> => Promise.reject(new Error("it has dialled"));
-  await failsWith(receive("4815-ocean", { connect, folder: "/nowhere" }), "code", /it has 1 words/);
+  await failsWith(receive("4815-ocean", { connect, folder: "/nowhere" }), "code", /it has 1 word,/);
   await failsWith(
     share({ paths: ["/nowhere"] }, { connect, code: "1234-ocean-rabbit-velvet" }),
     "code",
