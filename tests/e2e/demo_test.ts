@@ -116,6 +116,55 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name:
+    "deno task demo transfer shows a cut cable, a kill and a guess, ends with 0 and leaves nothing behind",
+  timeout: 120_000,
+  async fn(): Promise<void> {
+    await using demo = await Demo.start("task", "demo", "transfer");
+    const { code } = await demo.end();
+    assert.equal(code, 0, demo.output);
+    for (
+      const step of [
+        /^1\. A relay that knows nothing/m,
+        /--allow-net=127\.0\.0\.1:[0-9]+$/m,
+        /^2\. The sender gets a code/m,
+        /receive [0-9]{6}-[a-z]+-[a-z]+-[a-z]+/,
+        /^3\. .*cuts its cable/m,
+        /found each other again by a secret of their own/,
+        /^4\. .*kill -9/m,
+        /it goes on by itself: [0-9]+ of 256 MiB are still missing/,
+        /all 21 files have the same SHA-256/,
+        /nothing else lies in the receiver's folder/,
+        /one guess was all/,
+      ]
+    ) assert.match(demo.output, step);
+    await demo.assertNothingLeft();
+  },
+});
+
+Deno.test("deno task demo names its plays when it is asked for another one", async () => {
+  await using demo = await Demo.start("task", "demo", "chess");
+  assert.equal((await demo.end()).code, 2);
+  assert.match(demo.output, /\[knock\|transfer\]/);
+});
+
+for (const moment of [/photos\/: one file/, /postern client receive/, /^4\. /m]) {
+  Deno.test({
+    name: `demo transfer ends quickly and leaves nothing behind on Ctrl-C after "${moment.source}"`,
+    timeout: 60_000,
+    async fn(): Promise<void> {
+      await using demo = await Demo.start(...DEMO, "transfer");
+      await until("that was shown", () => moment.test(demo.output), { pollMs: 1, timeoutMs: 40_000 });
+      demo.interruptGroup();
+      const { code, signal } = await demo.end();
+      assert.notEqual(code, 0, demo.output);
+      assert.equal(signal, null, "it must end by itself, after cleaning up");
+      await demo.assertNothingLeft();
+    },
+  });
+}
+
 /** Moments at which somebody may press Ctrl-C, each as something that can be seen from outside. */
 const moments: readonly (readonly [string, (demo: Demo) => Promise<boolean>])[] = [
   ["while the folder is being filled", async (demo) => (await demo.files()).length > 0],
