@@ -573,7 +573,6 @@ Deno.test({
     assert.equal((await sink.accept(offered.offer)).length, 99_000);
     const tookMs = performance.now() - beginMs;
     clearInterval(turning);
-    assert(tookMs < 30_000, `took ${tookMs} ms`);
     assert(turns >= Math.floor(tookMs / 1000), `${turns} turns in ${tookMs} ms`);
     const grownMiB = (Deno.memoryUsage().heapUsed - before.heapUsed) / MIB;
     assert(grownMiB < 150, `${grownMiB} MiB`);

@@ -6,6 +6,7 @@ import { NameCollisions } from "../../../src/protocol/transfer/name_collisions.t
 import { targetPath } from "../../../src/protocol/transfer/target_path.ts";
 import { Failure } from "../../../src/system/failure.ts";
 import { succeeds, unless } from "../../e2e/machine.ts";
+import { CopyForEverybody } from "../../everybody.ts";
 import { TempFolder } from "../../e2e/temp_folder.ts";
 import { holds } from "../../property.ts";
 
@@ -338,7 +339,8 @@ Deno.test({
       await succeeds(Deno.execPath(), ["bundle", "--quiet", "-o", output, `${folder.path}/entry.ts`]),
     );
     await Deno.chmod(output, 0o644);
-    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    using everybody = CopyForEverybody.make();
+    const { stdout, stderr } = await new Deno.Command(everybody.denoPath, {
       args: ["run", "--no-prompt", "--no-config", "--allow-read", output],
       env: { DENO_DIR: "/dev/null/none", DENO_NO_UPDATE_CHECK: "1" },
       cwd: "/",
