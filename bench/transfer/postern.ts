@@ -48,5 +48,6 @@ async function client(words: readonly string[], stateHome: string): Promise<Side
   // The table of permissions asks the environment where the state lies.
   Deno.env.set("XDG_STATE_HOME", stateHome);
   const args = await shippedWords(["client", ...words]);
-  return { program: Deno.execPath(), args, env: { XDG_STATE_HOME: stateHome } };
+  // As the executables are started, see src/setup/self_extracting_header.sh: from a checkout each side takes 10 MB more.
+  return { program: Deno.execPath(), args, env: { XDG_STATE_HOME: stateHome, MALLOC_ARENA_MAX: "2" } };
 }
