@@ -53,6 +53,8 @@ export class UdpPeer implements AsyncDisposable {
   }
 }
 
+const MAX_LOOKS = 20;
+
 export interface ReceiveQueue {
   /** Kernel memory of the datagrams that nobody has read yet. */
   readonly waitingBytes: number;
@@ -60,8 +62,19 @@ export interface ReceiveQueue {
   readonly drops: number;
 }
 
-/** Queue of the UDP socket at a local port, from /proc/net/udp and udp6 (proc_net_udp(5)). */
+/**
+ * Queue of the UDP socket at a local port, from /proc/net/udp and udp6 (proc_net_udp(5)). The kernel gives such a table in
+ * pieces, and while others open and close sockets in between, a line can be missing: so it is looked at more than once.
+ */
 export async function receiveQueue(port: number): Promise<ReceiveQueue> {
+  for (let look = 0; look < MAX_LOOKS; look++) {
+    const queue = await listedQueue(port);
+    if (queue !== null) return queue;
+  }
+  throw new Error(`no UDP socket is bound to port ${port}`);
+}
+
+async function listedQueue(port: number): Promise<ReceiveQueue | null> {
   const wanted = port.toString(16).toUpperCase().padStart(4, "0");
   for (const table of ["/proc/net/udp", "/proc/net/udp6"]) {
     for (const line of (await Deno.readTextFile(table)).split("\n").slice(1)) {
@@ -70,5 +83,5 @@ export async function receiveQueue(port: number): Promise<ReceiveQueue> {
       return { waitingBytes: parseInt(queues?.split(":")[1] ?? "", 16), drops: Number(rest.at(-1)) };
     }
   }
-  throw new Error(`no UDP socket is bound to port ${port}`);
+  return null;
 }
