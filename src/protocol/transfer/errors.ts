@@ -45,6 +45,33 @@ export type TransferErrorCode =
   | "hash"
   | "cancelled";
 
+/** A record, so that none of the codes can be forgotten here. */
+const CODES: Readonly<Record<TransferErrorCode, true>> = {
+  code: true,
+  mismatch: true,
+  spent: true,
+  unreachable: true,
+  absent: true,
+  silent: true,
+  lost: true,
+  malformed: true,
+  tampered: true,
+  version: true,
+  refused: true,
+  path: true,
+  collision: true,
+  exists: true,
+  limit: true,
+  space: true,
+  storage: true,
+  changed: true,
+  hash: true,
+  cancelled: true,
+};
+
+/** Every code, in the order above. */
+export const TRANSFER_ERROR_CODES: readonly string[] = Object.keys(CODES);
+
 /** Where a transfer failed, as seen from here. */
 export type TransferSide = "here" | "there";
 

@@ -7,7 +7,7 @@
  */
 import { CodecError } from "../rpc/codec.ts";
 import { messagePack } from "../rpc/messagepack_codec.ts";
-import { TransferError, type TransferErrorCode } from "./errors.ts";
+import { TRANSFER_ERROR_CODES, TransferError } from "./errors.ts";
 import type { TransferLimits } from "./limits.ts";
 import type { EntriesMessage, TransferMessage, WantMessage } from "./messages.ts";
 import type { ChunkRange, OfferEntry } from "./offer.ts";
@@ -26,30 +26,6 @@ const MAX_MODE = 0o777;
 const MAX_DATE_MS = 8_640_000_000_000_000;
 /** Every character needs at least one byte and at most three. */
 const UTF8_BYTES_PER_UNIT = 3;
-
-/** A record, so that none of the names can be forgotten here. */
-const REASONS: Readonly<Record<TransferErrorCode, true>> = {
-  code: true,
-  mismatch: true,
-  spent: true,
-  unreachable: true,
-  absent: true,
-  silent: true,
-  lost: true,
-  malformed: true,
-  tampered: true,
-  version: true,
-  refused: true,
-  path: true,
-  collision: true,
-  exists: true,
-  limit: true,
-  space: true,
-  storage: true,
-  changed: true,
-  hash: true,
-  cancelled: true,
-};
 
 /** Whether a value may stand in a field. */
 type Check = (value: unknown) => boolean;
@@ -84,7 +60,7 @@ const messages: Readonly<Record<TransferMessage["type"], Fields>> = {
   done: { type: oneOf("done") },
   stop: {
     type: oneOf("stop"),
-    reason: (value) => typeof value === "string" && Object.hasOwn(REASONS, value),
+    reason: (value) => typeof value === "string" && TRANSFER_ERROR_CODES.includes(value),
     text: text(0, MAX_STOP_TEXT_BYTES),
   },
 };
