@@ -26,6 +26,8 @@ import {
 import floors from "../tests/vectors/floors-v1.json" with { type: "json" };
 import packets from "../tests/vectors/knock-v1-more.json" with { type: "json" };
 import { fuzzJudge, judgeScript } from "./fuzz_judge.ts";
+import { manageFuzzTargets } from "./fuzz_manage_targets.ts";
+import { manageAuthenticationFuzzTargets } from "./fuzz_manage_authentication_targets.ts";
 import { rpcFuzzTargets } from "./fuzz_rpc_targets.ts";
 import { type FuzzTarget, noiseOrMutant, unlessRefused } from "./fuzz_target.ts";
 import { transferFuzzTargets } from "./fuzz_transfer_targets.ts";
@@ -73,6 +75,8 @@ export const fuzzTargets: readonly FuzzTarget[] = [
   ...rpcFuzzTargets,
   ...transportFuzzTargets,
   ...transferFuzzTargets,
+  ...manageAuthenticationFuzzTargets,
+  ...manageFuzzTargets,
 ];
 
 /** Nearly always of the right length and version, since no other is read any further. */

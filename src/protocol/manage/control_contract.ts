@@ -17,13 +17,14 @@ import {
   checkChallenge,
   checkEndedSession,
   checkEndOrder,
+  checkGeneration,
   checkHostName,
   checkHostRows,
   checkNothing,
   checkPins,
   checkPrepared,
-  checkRegistration,
   checkRegistered,
+  checkRegistration,
   checkSessionRows,
   checkSignedHead,
 } from "./control_schemas.ts";
@@ -165,7 +166,7 @@ export const serverForHost = contract({
   /** Answered when it is durable. The same session may be told again. */
   ended: call<EndedSession, SignedHead>({ input: checkEndedSession, output: checkSignedHead }),
   /** The host has stored these pins. */
-  pinned: call<number, null>({ output: checkNothing }),
+  pinned: call<number, null>({ input: checkGeneration, output: checkNothing }),
 }, { version: "1" });
 
 /** What a host serves to the server. */
