@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import sysctl from "../../deploy/sysctl.d/60-postern.conf" with { type: "text" };
 import sysusers from "../../deploy/sysusers.d/postern.conf" with { type: "text" };
+import manageSysusers from "../../deploy/sysusers.d/postern-manage.conf" with { type: "text" };
 import tmpfiles from "../../deploy/tmpfiles.d/postern.conf" with { type: "text" };
+import manageTmpfiles from "../../deploy/tmpfiles.d/postern-manage.conf" with { type: "text" };
 import { type Ended, missing, missingForRoot, runProgram, scratchFolder } from "./programs.ts";
 
 const SILENCE: Ended = { code: 0, stdout: "", stderr: "" };
@@ -86,6 +88,34 @@ async function assertFolders(root: string, posternUid: number): Promise<void> {
     assert.deepEqual(found, { path, mode, uid: owner === "root" ? 0 : posternUid });
   }
 }
+
+Deno.test({
+  name:
+    `the management server's files give it a user of its own, and a folder that nobody else reads${noTmpfiles}`,
+  ignore: noTmpfiles !== "",
+  async fn(): Promise<void> {
+    await using folder = await scratchFolder();
+    const root = folder.path;
+    await newRoot(root);
+    await Deno.writeTextFile(`${root}/etc/sysusers.d/postern-manage.conf`, manageSysusers);
+    await Deno.writeTextFile(`${root}/etc/tmpfiles.d/postern-manage.conf`, manageTmpfiles);
+    const made = await runProgram("systemd-sysusers", [`--root=${root}`, "postern-manage.conf"]);
+    assert.equal(made.code, 0, made.stderr);
+    const [line = ""] = (await Deno.readTextFile(`${root}/etc/passwd`)).split("\n").filter((each) =>
+      each.startsWith("postern-manage:")
+    );
+    const [, , uid, , , home, shell] = line.split(":");
+    assert.deepEqual([home, shell], ["/nonexistent", "/usr/sbin/nologin"]);
+    const folders = await runProgram("systemd-tmpfiles", [
+      `--root=${root}`,
+      "--create",
+      "postern-manage.conf",
+    ]);
+    assert.deepEqual(folders, SILENCE);
+    const info = await Deno.stat(`${root}/var/lib/postern-manage`);
+    assert.deepEqual([(info.mode ?? 0) & 0o7777, info.uid], [0o700, Number(uid)]);
+  },
+});
 
 Deno.test("the tmpfiles.d of the layout cleans nothing by age", () => {
   const lines = tmpfiles.split("\n").filter((line) => line !== "" && !line.startsWith("#"));

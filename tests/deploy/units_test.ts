@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { parse } from "smol-toml";
 import config from "../../deploy/config.toml" with { type: "text" };
+import agent from "../../deploy/systemd/postern-agent.service" with { type: "text" };
 import commander from "../../deploy/systemd/postern-commander.service" with { type: "text" };
+import manage from "../../deploy/systemd/postern-manage.service" with { type: "text" };
 import relay from "../../deploy/systemd/postern-relay.service" with { type: "text" };
 import server from "../../deploy/systemd/postern-server.service" with { type: "text" };
 import { parse as parseLine } from "../../src/cli/parse.ts";
@@ -18,12 +20,15 @@ interface Unit {
   readonly maxExposure: number;
   /** What `systemd-analyze security` finds open, by its own names, and how much it makes of each. */
   readonly open: Readonly<Record<string, number>>;
+  /** Its executable. */
+  readonly role: "server" | "commander";
 }
 
 const UNITS: readonly Unit[] = [
   {
     name: "postern-server.service",
     text: server,
+    role: "server",
     line: "/usr/local/bin/postern-server --config /etc/postern/config.toml --strict-permissions",
     maxExposure: 1.5,
     open: {
@@ -39,6 +44,7 @@ const UNITS: readonly Unit[] = [
   {
     name: "postern-commander.service",
     text: commander,
+    role: "commander",
     line: "/usr/local/bin/postern-commander --config /etc/postern/config.toml --strict-permissions",
     maxExposure: 4.3,
     open: {
@@ -72,6 +78,7 @@ const UNITS: readonly Unit[] = [
   {
     name: "postern-relay.service",
     text: relay,
+    role: "server",
     line: "/usr/local/bin/postern-server relay --status /run/postern-relay/status.json --strict-permissions",
     maxExposure: 1.2,
     open: {
@@ -82,6 +89,32 @@ const UNITS: readonly Unit[] = [
       DeviceAllow: 0.1,
       IPAddressDeny: 0.2,
     },
+  },
+  {
+    name: "postern-manage.service",
+    text: manage,
+    role: "server",
+    line: "/usr/local/bin/postern-server manage --strict-permissions",
+    maxExposure: 1.2,
+    open: {
+      RootDirectoryOrRootImage: 0.1,
+      MemoryDenyWriteExecute: 0.1,
+      RestrictAddressFamilies_AF_INET_INET6: 0.3,
+      PrivateNetwork: 0.5,
+      DeviceAllow: 0.1,
+      IPAddressDeny: 0.2,
+    },
+  },
+];
+
+/** What an agent starts is for its administrators to use: nothing of the machine is kept from it. */
+const ALL_UNITS: readonly Pick<Unit, "name" | "text" | "line" | "role">[] = [
+  ...UNITS,
+  {
+    name: "postern-agent.service",
+    text: agent,
+    role: "commander",
+    line: "/usr/local/bin/postern-commander agent --strict-permissions",
   },
 ];
 
@@ -103,7 +136,7 @@ async function verify(
 ): Promise<{ code: number; said: string }> {
   await using folder = await scratchFolder();
   const paths: string[] = [];
-  for (const { name, text } of UNITS) {
+  for (const { name, text } of ALL_UNITS) {
     const executable = `${folder.path}/${name.replace(".service", "")}`;
     await Deno.writeTextFile(executable, "#!/bin/sh\n", { mode: 0o755 });
     const path = `${folder.path}/${name}`;
@@ -117,7 +150,7 @@ async function verify(
 
 const noAnalyze = missing("systemd-analyze");
 
-for (const { name, text, line, maxExposure, open } of UNITS) {
+for (const { name, text, maxExposure, open } of UNITS) {
   Deno.test({
     name: `${name} is exposed to ${maxExposure} at most${noAnalyze}`,
     ignore: noAnalyze !== "",
@@ -158,7 +191,9 @@ for (const { name, text, line, maxExposure, open } of UNITS) {
       assert.deepEqual(wider, []);
     },
   });
+}
 
+for (const { name, text, line } of ALL_UNITS) {
   Deno.test(`${name} starts what it is for, and never gives up for good`, () => {
     assert.equal(setting(text, "ExecStart"), line);
     assert.match(text, /^\[Unit\]$[^[]*^StartLimitIntervalSec=0$/m);
@@ -190,6 +225,8 @@ Deno.test({
     assert.match(said, /postern-server\.service.*RestartSecs/);
     assert.match(said, /postern-commander\.service.*RestartSecs/);
     assert.match(said, /postern-relay\.service.*RestartSecs/);
+    assert.match(said, /postern-manage\.service.*RestartSecs/);
+    assert.match(said, /postern-agent\.service.*RestartSecs/);
   },
 });
 
@@ -204,11 +241,12 @@ Deno.test("postern-server.service runs as its own user, with its state where con
   assert.equal(setting(server, "CapabilityBoundingSet"), "");
 });
 
-for (const { name, text } of UNITS.filter((unit) => unit.text !== commander)) {
+for (const { name, text, role } of ALL_UNITS.filter((unit) => unit.text !== commander)) {
   Deno.test(`${name} unpacks as root what unpacks itself, and leaves other executables alone`, async () => {
     const line = setting(text, "ExecStartPre");
-    const [, script] = /^-\+\/bin\/sh -c '([^']+)' \/usr\/local\/bin\/postern-server$/.exec(line) ?? [];
+    const [, script, executable] = /^-\+\/bin\/sh -c '([^']+)' (\S+)$/.exec(line) ?? [];
     assert(script !== undefined, line);
+    assert.equal(executable, `/usr/local/bin/postern-${role}`);
     await using folder = await scratchFolder();
     const unpacked = `${folder.path}/unpacked`;
     const run = async (firstLine: string): Promise<boolean> => {
@@ -290,4 +328,28 @@ Deno.test("postern-server.service bounds what a flood can use, and executes noth
   assert.equal(setting(server, "LimitCORE"), "0");
   assert.equal(setting(server, "NoExecPaths"), `/var/lib/${setting(server, "StateDirectory")}`);
   assert.equal(setting(server, "UMask"), "0077");
+});
+
+Deno.test("postern-manage.service keeps its folder to itself, and executes nothing that it wrote", async () => {
+  const request = await parseLine(["server", "manage"]);
+  assert(request.kind === "command");
+  const folder = `/var/lib/${setting(manage, "StateDirectory")}`;
+  assert.equal(request.values.requiredText("dir"), folder);
+  assert.equal(setting(manage, "StateDirectoryMode"), "0700");
+  assert.equal(setting(manage, "NoExecPaths"), folder);
+  assert.equal(setting(manage, "User"), "postern-manage");
+  assert.equal(setting(manage, "CapabilityBoundingSet"), "");
+  assert.equal(setting(manage, "MemoryMax"), "1536M");
+  assert(Number(setting(manage, "LimitNOFILE")) > 5_000);
+});
+
+Deno.test("postern-agent.service takes with it whatever its sessions started, and is the last to be killed for memory", async () => {
+  const request = await parseLine(["commander", "agent"]);
+  assert(request.kind === "command");
+  assert.equal(request.values.requiredText("dir"), `/var/lib/${setting(agent, "StateDirectory")}`);
+  assert.equal(setting(agent, "StateDirectoryMode"), "0700");
+  assert.equal(setting(agent, "KillMode"), "control-group");
+  assert.equal(setting(agent, "OOMPolicy"), "continue");
+  // A user of run_as needs what a login would give: set-user-id programs, groups, all of the file system.
+  assert.deepEqual(settings(agent, "(?:NoNewPrivileges|ProtectSystem|ProtectHome|PrivateUsers)"), []);
 });
