@@ -1,8 +1,9 @@
 /**
- * `deno task demo [knock|transfer]`: one of Postern's jobs on real input, with real processes on loopback. Leaves nothing
+ * `deno task demo [knock|transfer|manage]`: one of Postern's jobs on real input, with real processes on loopback. Leaves nothing
  * behind, also on Ctrl-C.
  */
 import { knockDemonstration } from "./demo/knock.ts";
+import { manageDemonstration } from "./demo/manage.ts";
 import { type Demonstration, perform, print } from "./demo/stage.ts";
 import { transferDemonstration } from "./demo/transfer.ts";
 
@@ -10,6 +11,7 @@ const EXIT_USAGE = 2;
 const DEMONSTRATIONS: ReadonlyMap<string, Demonstration> = new Map([
   ["knock", knockDemonstration],
   ["transfer", transferDemonstration],
+  ["manage", manageDemonstration],
 ]);
 
 async function main(words: readonly string[]): Promise<number> {

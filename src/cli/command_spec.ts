@@ -32,6 +32,8 @@ export interface OperandSpec {
   readonly required?: true;
   /** Any number of words more of the same may follow; only of the last one of a command. */
   readonly many?: true;
+  /** Of the words behind a bare `--`: they are a command line of this program, as completions have to know. */
+  readonly isOwn?: true;
   /** Of words that are typed apart, a hint shows them as one, with dashes between. */
   readonly dashed?: true;
   readonly help: string;
@@ -48,8 +50,11 @@ export interface ExampleSpec {
 
 /** A command: what is typed after `postern`, what it takes and what it needs. */
 export interface CommandSpec {
-  /** One word for what every role has, such as `permissions`. */
-  readonly path: readonly [group: string, word: string] | readonly [word: string];
+  /** One word for what every role has, such as `permissions`; a third one for a command below a command. */
+  readonly path:
+    | readonly [group: string, word: string]
+    | readonly [group: string, word: string, below: string]
+    | readonly [word: string];
   readonly summary: string;
   /** The words after the command in the usage line. */
   readonly usage: string;

@@ -26,6 +26,9 @@ export function namedCommand(words: readonly string[], role: Role | null): Named
   const used = named === undefined ? 0 : 1;
   const word = words[used];
   if (word !== undefined && !word.startsWith("-")) {
+    const below = words[used + 1];
+    const lowest = below === undefined ? undefined : findCommand(group.word, word, below);
+    if (lowest !== undefined) return { command: lowest, group, used: used + 2 };
     const command = findCommand(group.word, word);
     return { command, group, used: command === undefined ? used : used + 1 };
   }
@@ -55,6 +58,6 @@ export function programName(role: Role | null): string {
 
 /** The words of a command as they are typed after the name of its program, the role left out where it may be. */
 export function wordsOf({ path }: CommandSpec, role: Role | null): readonly string[] {
-  const [group, word] = path;
-  return word !== undefined && (group === role || (role === "setup" && group === "client")) ? [word] : path;
+  const [group, ...words] = path;
+  return words.length > 0 && (group === role || (role === "setup" && group === "client")) ? words : path;
 }

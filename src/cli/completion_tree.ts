@@ -88,24 +88,16 @@ export function completionTree(role: Role | null): CompletionTree {
     sets.set(set.name, set);
   };
   const lines = commands.map((command) => ({ words: wordsOf(command, role), command }));
-  const firsts = firstWords(lines);
   const ownDefault = role === null || role === "setup" ? undefined : defaultCommand(role);
+  const firsts = wordsBelow([], lines);
   add(program, [...firsts, { word: "help", summary: "show the help of a command" }], rootSet(ownDefault));
-  for (const prefix of [program, `${program} help`]) {
-    const isHelp = prefix !== program;
-    if (isHelp) add(prefix, firsts, NOTHING);
-    for (const { words: [first = "", second], command } of lines) {
-      const key = `${prefix} ${first}`;
-      if (second === undefined) {
-        add(key, [], isHelp ? NOTHING : setOf(command));
-        continue;
-      }
-      const seconds = lines.flatMap(({ words, command: { summary } }) =>
-        words[0] === first && words[1] !== undefined ? [{ word: words[1], summary }] : []
-      );
-      const meant = role === null ? defaultCommand(first) : undefined;
-      add(key, seconds, isHelp ? NOTHING : meant === undefined ? GROUP_SET : setOf(meant));
-      add(`${key} ${second}`, [], isHelp ? NOTHING : setOf(command));
+  add(`${program} help`, firsts, NOTHING);
+  for (const { words } of lines) {
+    for (let depth = 1; depth <= words.length; depth++) {
+      const path = words.slice(0, depth);
+      const next = wordsBelow(path, lines);
+      add([program, ...path].join(" "), next, setAt(path, lines, role));
+      add([program, "help", ...path].join(" "), next, NOTHING);
     }
   }
   const summary = role === null ? "one silent packet runs one command" : roleSummary(role).summary;
@@ -115,16 +107,34 @@ export function completionTree(role: Role | null): CompletionTree {
 const NOTHING: CompletionSet = { name: "nothing", options: [], operands: [], takesCommandLine: false };
 const GROUP_SET: CompletionSet = { ...NOTHING, name: "group", options: [optionOf(HELP_OPTION)] };
 
-function firstWords(
-  lines: readonly { readonly words: readonly string[]; readonly command: CommandSpec }[],
-): CompletionWord[] {
-  const found = new Map<string, CompletionWord>();
-  for (const { words: [word = "", second], command } of lines) {
-    const group = GROUPS.find((each) => each.word === word);
-    const summary = second === undefined ? command.summary : group?.summary ?? "";
-    if (!found.has(word)) found.set(word, { word, summary });
-  }
-  return [...found.values()];
+/** A command and the words that are typed for it. */
+interface Line {
+  readonly words: readonly string[];
+  readonly command: CommandSpec;
+}
+
+function commandAt(path: readonly string[], lines: readonly Line[]): CommandSpec | undefined {
+  return lines.find(({ words }) => words.join(" ") === path.join(" "))?.command;
+}
+
+/** What may follow the words, each word once: commands, and groups of commands. */
+function wordsBelow(path: readonly string[], lines: readonly Line[]): CompletionWord[] {
+  const below = lines.filter(({ words }) =>
+    words.length > path.length && path.every((each, i) => words[i] === each)
+  );
+  const words = new Set(below.flatMap(({ words }) => words.slice(path.length, path.length + 1)));
+  return [...words].map((word) => {
+    const group = path.length === 0 ? GROUPS.find((each) => each.word === word) : undefined;
+    return { word, summary: commandAt([...path, word], lines)?.summary ?? group?.summary ?? "" };
+  });
+}
+
+/** A command, or what is meant where the words are a group alone. */
+function setAt(path: readonly string[], lines: readonly Line[], role: Role | null): CompletionSet {
+  const [first = ""] = path;
+  const command = commandAt(path, lines) ??
+    (role === null && path.length === 1 ? defaultCommand(first) : undefined);
+  return command === undefined ? GROUP_SET : setOf(command);
 }
 
 function defaultCommand(group: string): CommandSpec | undefined {
@@ -146,7 +156,7 @@ function setOf({ path, options, operands = [], rest }: CommandSpec): CompletionS
       value: valueOf(value, value === "PAGE" ? manPageNames() : choices),
       isMany: many === true,
     })),
-    takesCommandLine: rest !== undefined,
+    takesCommandLine: rest?.isOwn === true,
   };
 }
 

@@ -21,6 +21,20 @@ export const CLIENT_HANDLERS: Handlers = {
     (await import("./client_share.ts")).clientShare(values, invocation),
   "client receive": async (values, invocation) =>
     (await import("./client_receive.ts")).clientReceive(values, invocation),
+  "client join": async (values, invocation) =>
+    (await import("./client_join.ts")).clientJoin(values, invocation),
+  "client identity": async (values, invocation) =>
+    (await import("./client_identity.ts")).clientIdentity(values, invocation),
+  "client hosts": async (values, invocation) =>
+    (await import("./client_hosts.ts")).clientHosts(values, invocation),
+  "client shell": async (values, invocation) =>
+    (await import("./client_shell.ts")).clientShell(values, invocation),
+  "client exec": async (values, invocation) =>
+    (await import("./client_exec.ts")).clientExec(values, invocation),
+  "client forward": async (values, invocation) =>
+    (await import("./client_forward.ts")).clientForward(values, invocation),
+  "client replay": async (values, invocation) =>
+    (await import("./client_replay.ts")).clientReplay(values, invocation),
 };
 
 export const SERVER_HANDLERS: Handlers = {
@@ -28,11 +42,29 @@ export const SERVER_HANDLERS: Handlers = {
     (await import("./server_knock.ts")).serverKnock(values, invocation),
   "server relay": async (values, invocation) =>
     (await import("./server_relay.ts")).serverRelay(values, invocation),
+  "server manage": async (values, invocation) =>
+    (await import("./server_manage.ts")).serverManage(values, invocation),
+  "server manage init": async (values, invocation) =>
+    (await import("./server_manage_init.ts")).serverManageInit(values, invocation),
+  "server manage invite": async (values, invocation) =>
+    (await import("./server_manage_invite.ts")).serverManageInvite(values, invocation),
+  "server manage revoke": async (values, invocation) =>
+    (await import("./server_manage_revoke.ts")).serverManageRevoke(values, invocation),
+  "server manage list": async (values, invocation) =>
+    (await import("./server_manage_list.ts")).serverManageList(values, invocation),
+  "server manage audit": async (values, invocation) =>
+    (await import("./server_manage_audit.ts")).serverManageAudit(values, invocation),
+  "server manage rotate-ca": async (values, invocation) =>
+    (await import("./server_manage_rotate_ca.ts")).serverManageRotateCa(values, invocation),
 };
 
 export const COMMANDER_HANDLERS: Handlers = {
   "commander knock": async (values, invocation) =>
     (await import("./commander_knock.ts")).commanderKnock(values, invocation),
+  "commander agent": async (values, invocation) =>
+    (await import("./commander_agent.ts")).commanderAgent(values, invocation),
+  "commander agent trust": async (values, invocation) =>
+    (await import("./commander_agent_trust.ts")).commanderAgentTrust(values, invocation),
 };
 
 export const SETUP_HANDLERS: Handlers = {

@@ -48,9 +48,9 @@ export function helpPage(
   // From a checkout, or as the one bundled file, there is no program called `postern`.
   const line = role !== null || isStandalone ? programName(role) : `deno run -A ${shellWord(mainPath)}`;
   const program: Program = { role, line };
-  const [first, word] = path;
+  const [first, word, below] = path;
   if (first === undefined) return programPage(program);
-  const command = findCommand(first, word);
+  const command = findCommand(first, word, below);
   if (command !== undefined) return commandPage(command, program);
   const group = findGroup(first);
   if (group === undefined || word !== undefined) throw new TypeError(`no help page for "${path.join(" ")}"`);

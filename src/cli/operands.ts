@@ -34,9 +34,19 @@ export function checkOperands(
     for (const word of words.slice(operands.length)) checkWord(command, last, word);
   } else if (extra !== undefined) {
     const accepted = operands.map(({ value }) => value).join(", ");
-    const hint = last?.dashed ? dashedHint(command, words) : undefined;
+    const hint = last?.dashed
+      ? dashedHint(command, words)
+      : command.rest === undefined
+      ? undefined
+      : restHint(command);
     throw usage(command, `unexpected ${shown(extra)}, accepted: options and ${accepted}`, hint);
   }
+}
+
+/** What is run elsewhere stands behind a "--", or its options would be taken for ours. */
+function restHint({ path, operands = [], rest }: CommandSpec): string {
+  const line = ["postern", ...path, ...operands.map(({ value }) => value), "--", rest?.value ?? ""];
+  return `what is run comes after "--": ${line.join(" ")}`;
 }
 
 function dashedHint({ path }: CommandSpec, words: readonly string[]): string | undefined {

@@ -5,7 +5,7 @@
 import { suggest } from "../system/suggest.ts";
 import type { UsageFailure } from "../system/failure.ts";
 import { optionName, type OptionToken, usage } from "./parse.ts";
-import type { CommandSpec, OptionSpec } from "./table.ts";
+import { COMMANDS, type CommandSpec, type OptionSpec } from "./table.ts";
 
 /** A command line, sorted. */
 export interface StrictWords {
@@ -92,8 +92,22 @@ function checkPresence(
 function unexpectedWord(command: CommandSpec, word: string): UsageFailure {
   // A word on its own may be a key whose -k was forgotten, so a long one is not repeated either.
   const shown = word.length <= 24 ? `"${word}"` : `of ${word.length} characters`;
-  const hint = word === "help" ? `did you mean: postern ${command.path.join(" ")} --help` : undefined;
-  return usage(command, `unexpected word ${shown}, accepted: options only`, hint);
+  const line = `postern ${command.path.join(" ")}`;
+  const below = COMMANDS.filter(({ path }) =>
+    path.length > command.path.length && isBelow(path, command.path)
+  )
+    .map(({ path }) => path.at(-1) ?? "");
+  const near = word === "help" ? "--help" : suggest(word, below);
+  const accepted = below.length === 0 ? "options only" : `options, or one of ${below.join(", ")}`;
+  return usage(
+    command,
+    `unexpected word ${shown}, accepted: ${accepted}`,
+    near === undefined ? undefined : `did you mean: ${line} ${near}`,
+  );
+}
+
+function isBelow(path: readonly string[], above: readonly string[]): boolean {
+  return above.every((word, i) => path[i] === word);
 }
 
 const MIN_START_CHARS = 3;

@@ -9,13 +9,14 @@
 import { Failure } from "../system/failure.ts";
 import { withoutCoveredGrants } from "../system/covered_grants.ts";
 import { absolutePath } from "../system/path.ts";
-import { hasPermission, permissionFlags, type PermissionGrant } from "../system/permissions.ts";
+import { type PermissionGrant, type PermissionSet, permissionSet } from "../system/permissions.ts";
 import type { TransferScope } from "../client/transfer/permissions.ts";
 import type { ServerConfig } from "../server/knock/config.ts";
 import type { TomlSource } from "../system/toml_file.ts";
 import { type Build, CHECKOUT } from "./build.ts";
 import type { CommandSpec, Role } from "./command_spec.ts";
 import { type OptionValues, parse } from "./parse.ts";
+import { auditPermissions } from "./permission_audit.ts";
 
 /** Where `deploy/config.toml` is put. */
 const STANDARD_CONFIG_PATH = "/etc/postern/config.toml";
@@ -56,12 +57,58 @@ export async function permissionsFor(
         folder: values.requiredText("output-dir"),
       });
     }
+    case "client join": {
+      const { joinPermissions, manageScope } = await import("../client/manage/permissions.ts");
+      return joinPermissions(manageScope(values.text("dir")), values.operands[0] ?? "");
+    }
+    case "client identity": {
+      const { identityPermissions, manageScope } = await import("../client/manage/permissions.ts");
+      return identityPermissions(manageScope(values.text("dir")));
+    }
+    case "client hosts":
+    case "client exec": {
+      const { managePermissions, manageScope } = await import("../client/manage/permissions.ts");
+      return managePermissions(manageScope(values.text("dir")));
+    }
+    case "client shell": {
+      const { manageScope, shellPermissions } = await import("../client/manage/permissions.ts");
+      return shellPermissions({ ...manageScope(values.text("dir")), recordPath: values.text("record") });
+    }
+    case "client forward": {
+      const { forwardPermissions, manageScope } = await import("../client/manage/permissions.ts");
+      const { forwardListenScopes } = await import("./client_forward.ts");
+      return forwardPermissions({ ...manageScope(values.text("dir")), listen: forwardListenScopes(values) });
+    }
+    case "client replay": {
+      const { replayPermissions } = await import("../client/manage/permissions.ts");
+      return replayPermissions(values.operands[0] ?? "");
+    }
     case "server knock":
       return await serverGrants(await readConfig(values.requiredText("config")), values.text("status"));
     case "server relay": {
       const { relayConfig } = await import("./server_relay.ts");
       const { relayPermissions } = await import("../server/relay/permissions.ts");
       return relayPermissions(relayConfig(values));
+    }
+    case "server manage": {
+      const { manageConfig } = await import("./server_manage.ts");
+      const { managePermissions } = await import("../server/manage/permissions.ts");
+      return managePermissions(manageConfig(values));
+    }
+    case "server manage init":
+    case "server manage invite":
+    case "server manage revoke":
+    case "server manage list":
+    case "server manage audit":
+    case "server manage rotate-ca": {
+      const { registryPermissions } = await import("../server/manage/registry_permissions.ts");
+      return registryPermissions(values.requiredText("dir"), values.text("head"));
+    }
+    case "commander agent":
+      return await agentGrants(values);
+    case "commander agent trust": {
+      const { trustPermissions } = await import("../commander/agent/permissions.ts");
+      return trustPermissions(absolutePath(values.requiredText("dir")));
     }
     case "commander knock":
       return await commanderGrants(await readConfig(values.requiredText("config")), values.text("commands"));
@@ -135,6 +182,38 @@ async function commanderGrants(source: TomlSource, commandsPath?: string): Promi
   const { readCommanderPaths } = await import("../commander/knock/paths.ts");
   const { commanderPermissions } = await import("../commander/knock/permissions.ts");
   return commanderPermissions(readCommanderPaths(source, commandsPath));
+}
+
+/** What agent.toml allows is part of it, so it is read. */
+async function agentGrants(values: OptionValues): Promise<PermissionGrant[]> {
+  const { agentPermissions, trustPermissions } = await import("../commander/agent/permissions.ts");
+  const folder = absolutePath(values.requiredText("dir"));
+  const token = values.text("join");
+  if (token !== undefined) return await agentJoinGrants(folder, token);
+  const { read = [], sys = [] } = permissionSet(trustPermissions(folder));
+  requireGranted({ read, sys });
+  const { AgentFolder } = await import("../commander/agent/agent_folder.ts");
+  const { configGround, readAgentConfig } = await import("../commander/agent/agent_config.ts");
+  const agent = new AgentFolder(folder);
+  const config = await readAgentConfig(agent.configPath, await configGround());
+  return agentPermissions(folder, await agent.readServer(), config);
+}
+
+/** Of a token that is read from standard input nobody knows yet where it leads. */
+async function agentJoinGrants(folder: string, token: string): Promise<PermissionGrant[]> {
+  const { joinPermissions } = await import("../commander/agent/permissions.ts");
+  if (token === "-") {
+    const why = "connect to the server that the token names";
+    const net = { kind: "net", access: "allow", scope: true, from: "the token", why } as const;
+    return [net, ...joinPermissions(folder, [])];
+  }
+  const { parseJoinToken } = await import("../protocol/manage/join_token.ts");
+  try {
+    return joinPermissions(folder, parseJoinToken(token).addresses);
+  } catch {
+    // What is wrong with the token is said by whoever uses it.
+    return joinPermissions(folder, []);
+  }
 }
 
 async function setupGrants(values: OptionValues): Promise<PermissionGrant[]> {
@@ -230,15 +309,22 @@ async function transferPlaces(values: OptionValues): Promise<TransferScope> {
 }
 
 async function readConfig(path: string): Promise<TomlSource> {
-  // Not tried without the permission, which would prompt on a terminal.
-  if (!hasPermission({ name: "read", path })) {
-    const [flag = ""] = permissionFlags({ read: [path] });
-    throw new Failure(`cannot read the configuration: permissions are missing: ${flag}`, {
-      hint: `add ${flag} to deno run`,
-    });
-  }
+  requireGranted({ read: [path] });
   const { readTomlFile } = await import("../system/toml_file.ts");
   return await readTomlFile(absolutePath(path));
+}
+
+/**
+ * Nothing is tried without its permission, which would prompt on a terminal.
+ *
+ * @throws {Failure} naming the flags that are missing
+ */
+function requireGranted(needed: PermissionSet): void {
+  const flags = auditPermissions(needed).missing.join(" ");
+  if (flags === "") return;
+  throw new Failure(`cannot read the configuration: permissions are missing: ${flags}`, {
+    hint: `add ${flags} to deno run`,
+  });
 }
 
 async function standardConfig(): Promise<TomlSource> {

@@ -71,18 +71,20 @@ function oneLine(flag: string): string {
  * programs, is one of setup's.
  */
 function chosenCommands(operands: readonly string[], build: Build): CommandSpec[] {
-  const [role, word] = operands;
-  const commands = COMMANDS.filter(({ path }) => path.length === 2);
+  const [role, ...words] = operands;
+  const commands = COMMANDS.filter(({ path }) => path.length > 1);
   const chosen = commands.filter((command) =>
-    word === undefined
+    words.length === 0
       ? role === undefined || roleOf(command) === role
-      : command.path[0] === role && command.path[1] === word
+      : command.path.join(" ") === operands.join(" ")
   );
   if (chosen.length === 0) {
-    const words = commands.filter(({ path }) => path[0] === role).map(({ path }) => path[1]);
+    const accepted = commands.filter(({ path }) => path[0] === role).map(({ path }) =>
+      path.slice(1).join(" ")
+    );
     throw new UsageFailure(
-      `cannot run "postern permissions": unknown command "${role} ${word}", accepted after ${role}: ` +
-        (words.join(", ") || "nothing"),
+      `cannot run "postern permissions": unknown command "${operands.join(" ")}", accepted after ${role}: ` +
+        (accepted.join(", ") || "nothing"),
       { hint: `postern permissions ${role}` },
     );
   }
@@ -140,6 +142,15 @@ const EXAMPLES: Readonly<Record<string, { readonly full: string; readonly minima
   "client gen": { full: "--key-file user.key", minimal: "" },
   "client share": { full: "report.pdf --relay relay.example:8080" },
   "client receive": { full: "--relay relay.example:8080" },
+  "client join": { full: "-" },
+  "client shell": { full: "web1" },
+  "client exec": { full: "web1 -- uptime" },
+  "client forward": { full: "web1 5432" },
+  "client replay": { full: "web1.cast" },
+  "server manage init": { full: "--address manage.example:7022" },
+  "server manage invite": { full: "host web1" },
+  "server manage revoke": { full: "host web1" },
+  "commander agent trust": { full: "alice" },
   "client doctor": { full: "-a host.example -K user.key" },
   "client update": { full: "--from https://releases.example/postern" },
 };
@@ -151,7 +162,8 @@ function exampleOf(
   values: OptionValues,
 ): { full: readonly string[]; minimal: readonly string[] | null } {
   const [group, word] = command.path;
-  const start = word === undefined || findGroup(group)?.defaultWord === word ? [group] : [group, word];
+  const isDefault = command.path.length === 2 && findGroup(group)?.defaultWord === word;
+  const start = isDefault ? [group] : command.path;
   const passedOn = command.options.flatMap(({ name }) => {
     const value = PASSED_ON.includes(name) ? values.text(name) : undefined;
     return value === undefined ? [] : [`--${name}`, value];

@@ -248,7 +248,7 @@ export const SHIP_COMMANDS: readonly CommandSpec[] = [
   {
     path: ["permissions"],
     summary: "print exactly which permissions a command needs, and why",
-    usage: "[ROLE [WORD]] [options]",
+    usage: "[ROLE [WORD...]] [options]",
     description: [
       "Prints the `deno run` line that grants a command what it needs for this configuration and nothing else, then, as " +
       "comments, what decides each permission and why it is there. For a client: the line without anything " +
@@ -266,9 +266,9 @@ export const SHIP_COMMANDS: readonly CommandSpec[] = [
         choices: ["client", "server", "commander", "setup"],
         help: "everything that the executable of this role does (default: every command)",
       },
-      { value: "WORD", help: "one command: `permissions server doctor`" },
+      { value: "WORD", many: true, help: "one command: `permissions server doctor`" },
     ],
-    rest: { value: "WORDS", help: "a command line: print what exactly this one needs" },
+    rest: { value: "WORDS", isOwn: true, help: "a command line: print what exactly this one needs" },
     options: [
       CONFIG_OPTION,
       COMMANDS_OPTION,

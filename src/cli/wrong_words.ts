@@ -14,7 +14,10 @@ function firstWords(role: Role | null): string[] {
 }
 
 function secondWords(group: GroupSpec, role: Role | null): string[] {
-  return commandsOf(group, role).flatMap(({ path: [, word] }) => word === undefined ? [] : [word]);
+  // Once, also where further commands lie below.
+  return [
+    ...new Set(commandsOf(group, role).flatMap(({ path: [, word] }) => word === undefined ? [] : [word])),
+  ];
 }
 
 export function noCommand(group: GroupSpec | undefined, role: Role | null): UsageFailure {

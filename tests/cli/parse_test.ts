@@ -269,7 +269,16 @@ const WRONG_OPERANDS: readonly [line: string, message: RegExp, hint: RegExp][] =
   ["completions help", /found the word "help"/, /^did you mean: postern completions --help$/],
   ["completions bash zsh", /unexpected word "zsh", accepted: options and SHELL$/, /--help$/],
   ["permissions srever", /ROLE: found the word "srever"/, /^did you mean: postern permissions server$/],
-  ["permissions server doctor now", /unexpected word "now"/, /--help$/],
+  [
+    "server manage intit",
+    /unexpected word "intit", accepted: options, or one of init, /,
+    /^did you mean: postern server manage init$/,
+  ],
+  [
+    "client exec web1 uptime",
+    /unexpected word "uptime"/,
+    /^what is run comes after "--": postern client exec HOST -- /,
+  ],
   [`man postern ${"k".repeat(56)}`, /unexpected word of 56 characters/, /--help$/],
   [
     `completions ${"k".repeat(56)}`,

@@ -91,7 +91,7 @@ const REFUSED: readonly [role: Role, line: string, message: RegExp, hint: string
   [
     "server",
     "server sned",
-    /^cannot run "postern-server server": unknown command "sned", accepted: knock, relay$/,
+    /^cannot run "postern-server server": unknown command "sned", accepted: knock, relay, manage$/,
     "postern-server server --help",
   ],
   ["setup", "server knokc", /unknown command "knokc", accepted: doctor$/, "postern-setup server --help"],

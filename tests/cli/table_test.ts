@@ -23,8 +23,8 @@ Deno.test("every command has code in the table of its role, and no code is witho
 
 Deno.test("every command is found by its words, and by no others", () => {
   for (const command of COMMANDS) {
-    const [first, second] = command.path;
-    assert.equal(findCommand(first, second), command);
+    const [first, second, third] = command.path;
+    assert.equal(findCommand(first, second, third), command);
     assert.equal(second === undefined, !GROUPS.some(({ word }) => word === first), command.path.join(" "));
   }
   const lines = COMMANDS.map(({ path }) => path.join(" "));

@@ -3,54 +3,14 @@ import assert from "node:assert/strict";
 import { formatKey } from "../../src/protocol/knock/key.ts";
 import { buildRurocoPacket } from "../reference/ruroco.ts";
 import { nextCounter } from "./counters.ts";
-import { mountObstacle, succeeds, unless } from "./machine.ts";
+import { mountObstacle, unless } from "./machine.ts";
 import { NO_RATES, ServerLab } from "./server_lab.ts";
 import { refusalsByReason, statusAfter, statusWhere } from "./status_file.ts";
-import { TempFolder } from "./temp_folder.ts";
+import { TinyDisk } from "./tiny_disk.ts";
 import { UdpPeer } from "./udp_peer.ts";
 
 const PEER = "127.0.0.1";
-
-/** A folder with a tiny file system of its own. */
-class TinyDisk implements AsyncDisposable {
-  readonly #folder: TempFolder;
-
-  private constructor(folder: TempFolder) {
-    this.#folder = folder;
-  }
-
-  static async mount(): Promise<TinyDisk> {
-    await using undo = new AsyncDisposableStack();
-    const folder = undo.use(await TempFolder.make("disk"));
-    const options = ["-t", "tmpfs", "-o", "size=64k,mode=0700", "none", folder.path];
-    assert(await succeeds("mount", options), "mount failed");
-    undo.move();
-    return new TinyDisk(folder);
-  }
-
-  get path(): string {
-    return this.#folder.path;
-  }
-
-  /** Leaves not one byte. */
-  async fill(): Promise<void> {
-    using file = await Deno.open(`${this.path}/filler`, { create: true, write: true });
-    try {
-      for (;;) await file.write(new Uint8Array(1024));
-    } catch (error) {
-      assert.match(String(error), /os error 28/);
-    }
-  }
-
-  async free(): Promise<void> {
-    await Deno.remove(`${this.path}/filler`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    assert(await succeeds("umount", [this.path]), "umount failed");
-    await this.#folder[Symbol.asyncDispose]();
-  }
-}
+const DISK_BYTES = 64 * 1024;
 
 Deno.test({
   ...unless(
@@ -59,7 +19,7 @@ Deno.test({
   ),
   timeout: 60_000,
   async fn(): Promise<void> {
-    await using disk = await TinyDisk.mount();
+    await using disk = await TinyDisk.mount(DISK_BYTES);
     await using lab = await ServerLab.start({ config: NO_RATES, blocklistDir: disk.path });
     await using peer = new UdpPeer(lab.port);
     const { statusPath } = lab.files;

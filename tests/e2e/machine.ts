@@ -41,6 +41,14 @@ export async function namespaceObstacle(): Promise<string | null> {
   }
 }
 
+/** Why none of these programs can be run here, or null. */
+export async function programObstacle(...programs: readonly string[]): Promise<string | null> {
+  for (const program of programs) {
+    if (!(await succeeds("/bin/sh", ["-c", 'command -v "$1"', "sh", program]))) return `has no ${program}`;
+  }
+  return null;
+}
+
 /** Why the machine cannot reach itself over IPv6, or null. */
 export function ipv6Obstacle(): string | null {
   try {

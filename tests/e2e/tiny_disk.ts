@@ -1,7 +1,7 @@
 /** A file system of a test's own that can be full or read-only, which root is held to as well. */
 import assert from "node:assert/strict";
-import { succeeds } from "../../e2e/machine.ts";
-import { TempFolder } from "../../e2e/temp_folder.ts";
+import { succeeds } from "./machine.ts";
+import { TempFolder } from "./temp_folder.ts";
 
 /** A folder that is a file system; gone with it. */
 export class TinyDisk implements AsyncDisposable {
@@ -33,6 +33,10 @@ export class TinyDisk implements AsyncDisposable {
     } catch (error) {
       assert.match(String(error), /os error 28/);
     }
+  }
+
+  async free(): Promise<void> {
+    await Deno.remove(`${this.path}/filler`);
   }
 
   async makeReadOnly(): Promise<void> {

@@ -5,7 +5,7 @@ import { mountObstacle, unless } from "../../e2e/machine.ts";
 import { TempFolder } from "../../e2e/temp_folder.ts";
 import { until } from "../../e2e/until.ts";
 import { randomBytes } from "./sample_bytes.ts";
-import { TinyDisk } from "./tiny_disk.ts";
+import { TinyDisk } from "../../e2e/tiny_disk.ts";
 
 const OWNER = new Uint8Array(32).fill(7);
 

@@ -16,7 +16,7 @@ import { TempFolder } from "../../e2e/temp_folder.ts";
 import { holds } from "../../property.ts";
 import { randomBytes } from "./sample_bytes.ts";
 import { CODE, FINGERPRINT, KEY, oneFile, SECRETS } from "./share_states.ts";
-import { TinyDisk } from "./tiny_disk.ts";
+import { TinyDisk } from "../../e2e/tiny_disk.ts";
 
 const OTHER_CODE = "4712-zebra-zoo-abandon";
 const OTHER_FINGERPRINT = new Uint8Array(32).fill(2);

@@ -10,7 +10,7 @@ import { mountObstacle, unless } from "../../e2e/machine.ts";
 import { TempFolder } from "../../e2e/temp_folder.ts";
 import { CODE, SECRETS } from "./share_states.ts";
 import { randomBytes } from "./sample_bytes.ts";
-import { TinyDisk } from "./tiny_disk.ts";
+import { TinyDisk } from "../../e2e/tiny_disk.ts";
 
 const KEY: ShareKey = { what: ["-", "name.bin"], relay: "", receivers: 1 };
 const MIB = 1024 * 1024;
