@@ -49,7 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
   const failed = await run(tallies, seconds);
   for (const { target, cases, accepted } of tallies) {
     print(
-      `${target.name.padEnd(16)} ${String(cases).padStart(9)} cases ${String(accepted).padStart(9)} accepted`,
+      `${target.name.padEnd(20)} ${String(cases).padStart(9)} cases ${String(accepted).padStart(9)} accepted`,
     );
   }
   print(`seed ${seed}: ${failed === null ? "no failure" : "FAILED"}`);

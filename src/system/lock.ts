@@ -62,9 +62,19 @@ async function openLockFile(path: string, user: string): Promise<Deno.FsFile> {
   try {
     return await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
+    if (Object(error).code === "EROFS") return await openToRead(path);
     throw new Failure(`could not open the lock file ${path}`, {
       cause: error,
       hint: await foreignFileHint(path, error, user),
     });
+  }
+}
+
+/** On a disk that cannot be written, as after an error of it: what may be open to read alone can be locked as well. */
+async function openToRead(path: string): Promise<Deno.FsFile> {
+  try {
+    return await Deno.open(path, { read: true });
+  } catch (error) {
+    throw new Failure(`could not open the lock file ${path}`, { cause: error });
   }
 }

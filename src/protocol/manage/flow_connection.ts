@@ -5,6 +5,8 @@ import { closedHere, writingEnded } from "../transport/transport_errors.ts";
 import { saidHere } from "./link_failures.ts";
 import type { ResetCode, ResetError } from "./reset_code.ts";
 
+const NOTHING = new Uint8Array(0);
+
 /** What a flow asks of its link; never again once it is over. */
 export interface FlowPort {
   /** Sends bytes; `FlowConnection.written` says when. */
@@ -46,8 +48,10 @@ export class FlowConnection implements Connection {
   readonly #port: FlowPort;
   readonly #flow: number;
   readonly #arrived = new ByteQueue();
-  /** Bytes behind those, in memory of the link, which wants it back. */
+  /** Bytes behind those, in memory of the link, which wants it back: from `#lentAt` on. */
   readonly #lent: Uint8Array[] = [];
+  /** Not `shift`: of tens of thousands of frames of one byte each, that would move all the others every time. */
+  #lentAt = 0;
   #hasEnded = false;
   #otherEnded = false;
   #failure: ResetError | null = null;
@@ -167,13 +171,13 @@ export class FlowConnection implements Connection {
 
   /** For the link: whether bytes that were lent to it are not read yet. */
   get hasLent(): boolean {
-    return this.#lent.length > 0;
+    return this.#lentAt < this.#lent.length;
   }
 
   /** For the link: it wants its memory back; what was not read is copied. */
   keepLent(): void {
-    for (const bytes of this.#lent) this.#arrived.push(bytes.slice());
-    this.#lent.length = 0;
+    for (; this.hasLent; this.#lentAt++) this.#arrived.push((this.#lent[this.#lentAt] ?? NOTHING).slice());
+    this.#forgetLent();
   }
 
   /** For the link: what came at once is delivered. */
@@ -228,19 +232,26 @@ export class FlowConnection implements Connection {
   /** Moves what waits to the beginning of `buffer`. */
   #pull(buffer: Uint8Array): number {
     let filled = this.#arrived.pull(buffer);
-    for (let first = this.#lent[0]; first !== undefined && filled < buffer.length; first = this.#lent[0]) {
+    while (this.hasLent && filled < buffer.length) {
+      const first = this.#lent[this.#lentAt] ?? NOTHING;
       const part = first.subarray(0, buffer.length - filled);
       buffer.set(part, filled);
       filled += part.length;
-      if (part.length === first.length) this.#lent.shift();
-      else this.#lent[0] = first.subarray(part.length);
+      if (part.length === first.length) this.#lentAt++;
+      else this.#lent[this.#lentAt] = first.subarray(part.length);
     }
+    if (!this.hasLent) this.#forgetLent();
     return filled;
   }
 
   #dropArrived(): void {
     this.#arrived.clear();
+    this.#forgetLent();
+  }
+
+  #forgetLent(): void {
     this.#lent.length = 0;
+    this.#lentAt = 0;
   }
 
   #taken(length: number): void {

@@ -26,6 +26,8 @@ export const FRAME_TYPES = {
   end: 0x05,
   /** code u16 | text, UTF-8: the flow is over at once, or, on flow 0, the link. */
   reset: 0x06,
+  /** Flow 0, empty, of the dialling side alone: it has heard what came, see link.ts. Nothing answers it. */
+  heard: 0x07,
   /** Flow 0: who wants to prove what, see link_hello.ts. */
   hello: 0x10,
   /** Flow 0: the proof, see link_handshake.ts. */
@@ -99,6 +101,7 @@ const RULES: readonly (TypeRule | undefined)[] = rulesByType({
   credit: [CREDIT_BYTES, CREDIT_BYTES, "flow"],
   end: [0, 0, "flow"],
   reset: [RESET_HEAD_BYTES, RESET_HEAD_BYTES + MAX_RESET_TEXT_BYTES, "both"],
+  heard: [0, 0, "link"],
   hello: [1, MAX_HANDSHAKE_BYTES, "link"],
   prove: [1, MAX_HANDSHAKE_BYTES, "link"],
 });

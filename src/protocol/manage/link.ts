@@ -2,12 +2,17 @@
  * A link, without input and output: bytes of the other side in, events out; what is decided here in, bytes to write
  * out. See frame.ts for the frames, flow_state.ts for the life of a flow, heartbeat.ts for signs of life.
  *
+ * The server's system holds a small write back until the one before it is acknowledged (Nagle; `Deno.TlsConn` cannot set
+ * TCP_NODELAY), and the dialler's system acknowledges at once only with bytes of its own, else 40 ms later. So a dialler
+ * answers whatever comes within the turn: with what it has to say, else with heard.
+ *
  * Flow 0 is the link's own. The dialling side opens 0x01 to 0x7F, the server 0x80 to 0xFF, each number again only
  * when all others had their turn.
  */
 import {
   encodeFrame,
   type Frame,
+  FRAME_HEADER_BYTES,
   FRAME_TYPES,
   FrameReader,
   LinkError,
@@ -23,9 +28,8 @@ import { type ResetCode, ResetError } from "./reset_code.ts";
 import { decodeResetData, encodeResetData } from "./reset_data.ts";
 
 const PURPOSES: Readonly<Record<FlowPurpose, number>> = { control: 1, session: 2 };
-/** First number of the server's half. */
-const SERVER_HALF = 0x80;
-const FLOW_NUMBERS = 0x100;
+/** First number of the server's half; all numbers there are. */
+const SERVER_HALF = 0x80, FLOW_NUMBERS = 0x100;
 /** The server returns credit at half a window; but bytes that trickle in must not look like silence to their sender. */
 const QUIET_CREDIT_MS = 5_000;
 
@@ -59,6 +63,8 @@ export class Link {
     if (this.#isOver) return events;
     this.#heartbeat.heard(nowMs);
     this.#reader.feed(bytes);
+    // More than the answer to a heartbeat.
+    if (this.#role === "dialler" && bytes.length > FRAME_HEADER_BYTES) this.#output.addHeard();
     try {
       for (let frame = this.#reader.next(); frame !== null; frame = this.#reader.next()) {
         const event = this.#received(frame);
@@ -128,10 +134,8 @@ export class Link {
   }
 
   /**
-   * The reader of a flow has taken bytes. What is due is granted: by the dialling side as soon as no more wait
-   * (`isDrained`), because its small frame carries the acknowledgement that lets the server's next small write go,
-   * see `Deno.TlsConn`, which cannot set TCP_NODELAY; by the server at half a window.
-   *
+   * The reader of a flow has taken bytes. What is due is granted: by the server at half a window, by the dialling side
+   * as soon as no more wait (`isDrained`), since it answers at once anyway.
    * @returns whether there is output for it
    */
   consumed(flow: number, bytes: number, isDrained: boolean, nowMs: number): boolean {
@@ -232,12 +236,11 @@ export class Link {
       case FRAME_TYPES.heartbeat:
         if (this.#role === "server") this.#output.addHeartbeat();
         return null;
+      case FRAME_TYPES.heard:
       case FRAME_TYPES.hello:
       case FRAME_TYPES.prove:
-        throw new LinkError(
-          "malformed",
-          "cannot go on with a link: found another handshake behind the handshake",
-        );
+        if (type === FRAME_TYPES.heard && this.#role === "server") return null;
+        throw new LinkError("malformed", `cannot go on with a link: found type ${type} behind the handshake`);
     }
   }
 

@@ -69,6 +69,7 @@ export class FlowOutput {
 /** The output of one link. */
 export class LinkOutput {
   #heartbeat = false;
+  #heard = false;
   #controls: FlowOutput[] = [];
   #ready: FlowOutput[] = [];
   #written: number[] = [];
@@ -82,6 +83,11 @@ export class LinkOutput {
   /** A heartbeat, or the answer to one; of those that wait only one is kept. */
   addHeartbeat(): void {
     this.#heartbeat = true;
+  }
+
+  /** A frame that says nothing, if there is nothing else to say. */
+  addHeard(): void {
+    this.#heard = true;
   }
 
   /** The flow has an opening, a credit or a reset. */
@@ -131,6 +137,8 @@ export class LinkOutput {
     if (this.#heartbeat) this.#put(FRAME_TYPES.heartbeat, 0, 0);
     this.#heartbeat = false;
     if (this.#putControls()) this.#putReady();
+    if (this.#heard && this.#end === 0) this.#put(FRAME_TYPES.heard, 0, 0);
+    this.#heard = false;
     return this.#end === 0 ? null : batch.subarray(0, this.#end);
   }
 
@@ -151,7 +159,7 @@ export class LinkOutput {
 
   /** At least what one take can give. */
   #mostBytes(): number {
-    let bytes = this.#heartbeat ? FRAME_HEADER_BYTES : 0;
+    let bytes = this.#heartbeat || this.#heard ? FRAME_HEADER_BYTES : 0;
     for (const { opening, grantBytes, reset } of this.#controls) {
       bytes += opening?.length ?? 0;
       if (grantBytes > 0) bytes += FRAME_HEADER_BYTES + CREDIT_BYTES;

@@ -219,7 +219,8 @@ export class RunningLink {
   #received(bytes: Uint8Array, isLent: boolean): void {
     this.#receivedBytes += bytes.length;
     const events = this.#link.receive(bytes, this.#timers.monotonicMs());
-    for (const event of events) this.#happened(event, isLent);
+    // It may have been closed by whoever heard of the one before: a flow that was offered then would never end.
+    for (const event of events) if (this.#end === null) this.#happened(event, isLent);
     for (const event of events) {
       if (event.kind === "data") this.#flows.get(event.flow)?.settle();
     }

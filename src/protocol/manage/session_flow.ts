@@ -4,20 +4,26 @@
  */
 import type { Contract, Handlers } from "../rpc/contract.ts";
 import { implement } from "../rpc/implement.ts";
-import { messagePackCodec } from "../rpc/messagepack_codec.ts";
+import { messagePackOfCopied } from "../rpc/messagepack_codec.ts";
 import { Peer, type PeerEvent } from "../rpc/peer.ts";
 import type { Timers } from "../rpc/timers.ts";
+import type { ShortRecordCipher } from "../record/record.ts";
 import { SealedConnection } from "../record/sealed_connection.ts";
 import type { Connection } from "../transport/transport.ts";
 import { peerInfoOf } from "./control_flow.ts";
 import { hostForAdmin, SESSION_LIMITS } from "./session_contract.ts";
 import type { SessionKeys } from "./session_keys.ts";
 
+/** Of a record: sealing one costs a turn to another thread, whether it is short or long. */
+const RECORD_BYTES = 256 * 1024;
+
 /** What a peer of a session is made of, at the host: it serves. */
 export interface HostSessionOptions {
   readonly side: "host";
   readonly handlers: Handlers<typeof hostForAdmin>;
   readonly timers: Timers;
+  /** See `SealedConnection`: keystrokes are short records. */
+  readonly cipher?: ShortRecordCipher | undefined;
   /** Called with what a program may want to log. */
   readonly onEvent?: ((event: PeerEvent) => void) | undefined;
 }
@@ -26,6 +32,8 @@ export interface HostSessionOptions {
 export interface AdministratorSessionOptions {
   readonly side: "administrator";
   readonly timers: Timers;
+  /** See `SealedConnection`: keystrokes are short records. */
+  readonly cipher?: ShortRecordCipher | undefined;
 }
 
 /** Makes the administrator's peer, which owns the flow from now on. */
@@ -50,15 +58,16 @@ export function sessionPeer(
   const { side, timers } = options, isHost = side === "host";
   const [sending, receiving] = isHost ? [keys.host, keys.administrator] : [keys.administrator, keys.host];
   return new Peer<Contract>({
-    connection: new SealedConnection(flow, { sending, receiving }),
+    connection: new SealedConnection(flow, { sending, receiving }, options.cipher),
     role: isHost ? "listener" : "dialler",
-    codec: messagePackCodec(),
+    codec: messagePackOfCopied,
     serves: isHost ? implement(hostForAdmin, options.handlers) : null,
     calls: isHost ? null : hostForAdmin,
     peer: peerInfoOf(flow),
     limits: SESSION_LIMITS,
     told: SESSION_LIMITS,
     timers,
+    blockBytes: RECORD_BYTES,
     onEvent: isHost ? options.onEvent : undefined,
   });
 }

@@ -7,6 +7,7 @@ import {
   recordLength,
   RecordOpener,
   RecordSealer,
+  type ShortRecordCipher,
 } from "./record.ts";
 
 const SMALL_INBOX_BYTES = 16 * 1024;
@@ -49,14 +50,18 @@ export class SealedConnection implements Connection {
   #isClosed = false;
   #isWritingEnded = false;
 
-  /** Takes over a connection; nobody else may use it any more. */
-  constructor(inner: Connection, keys: RecordKeys) {
+  /**
+   * Takes over a connection; nobody else may use it any more.
+   *
+   * @param short for short records; without it WebCrypto has them as well
+   */
+  constructor(inner: Connection, keys: RecordKeys, short?: ShortRecordCipher) {
     this.#inner = inner;
     this.transport = inner.transport;
     this.remoteAddress = inner.remoteAddress;
     this.localAddress = inner.localAddress;
-    this.#sealer = new RecordSealer(keys.sending);
-    this.#opener = new RecordOpener(keys.receiving);
+    this.#sealer = new RecordSealer(keys.sending, short);
+    this.#opener = new RecordOpener(keys.receiving, short);
   }
 
   /** See `Connection.read`. */

@@ -15,30 +15,41 @@ const BLOCK_BYTES = 64 * 1024;
  * more than copying this.
  */
 const JOINED_BYTES = 16 * 1024;
-/** A part of this length and above is not copied beyond that: more than a write of its own costs. */
+/** A part of this length and above is not copied beyond that: more than a write of its own costs, without records. */
 const UNCOPIED_PART_BYTES = 32 * 1024;
 /** A code unit of a string is at most this many bytes of UTF-8. */
 const UTF8_BYTES_PER_UNIT = 3;
-/** Blocks of writers that have nothing to write, kept for all of them together. */
-const MAX_SPARE_BLOCKS = 32;
+/** Of blocks of writers that have nothing to write, kept for all of them together. */
+const MAX_SPARE_BYTES = 2 * 1024 * 1024;
 
 interface Block {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView;
 }
 
-const spareBlocks: Block[] = [];
+/** By their size. */
+const spareBlocks = new Map<number, Block[]>();
 const encoder = new TextEncoder();
 
 /** What a writer keeps to. */
 export interface FrameWriterOptions {
   /** Longest body that the other side takes; those kinds that have a limit of their own keep to that. */
   readonly maxBodyBytes: number;
+  /**
+   * Length of the blocks. With a longer one, parts up to half of it are copied: where each write makes a record, which
+   * costs more than that.
+   *
+   * @default 64 KiB
+   */
+  readonly blockBytes?: number | undefined;
 }
 
 /** Collects frames and gives them out as runs of bytes for `Connection.write`. */
 export class FrameWriter {
   readonly #maxBodyBytes: number;
+  readonly #blockBytes: number;
+  /** Parts of this length and above are not copied. */
+  readonly #uncopiedBytes: number;
   /** Finished runs of bytes of this batch. */
   #chunks: Uint8Array[] = [];
   #chunkBytes = 0;
@@ -56,6 +67,8 @@ export class FrameWriter {
   /** Makes one for a connection. */
   constructor(options: FrameWriterOptions) {
     this.#maxBodyBytes = options.maxBodyBytes;
+    this.#blockBytes = options.blockBytes ?? BLOCK_BYTES;
+    this.#uncopiedBytes = this.#blockBytes > BLOCK_BYTES ? this.#blockBytes / 2 : UNCOPIED_PART_BYTES;
   }
 
   /** Bytes that were added and not taken. */
@@ -120,8 +133,9 @@ export class FrameWriter {
   /** Says that everything taken so far was written: its memory is used again. Never call it after a failed write. */
   release(): void {
     this.#takenBytes = 0;
+    const spare = sparesOf(this.#blockBytes);
     for (const block of this.#takenBlocks) {
-      if (spareBlocks.length < MAX_SPARE_BLOCKS) spareBlocks.push(block);
+      if (spare.length * this.#blockBytes < MAX_SPARE_BYTES) spare.push(block);
     }
     this.#takenBlocks.length = 0;
     for (const buffer of this.#loans.splice(0, this.#takenLoans)) takeBack(buffer);
@@ -169,7 +183,7 @@ export class FrameWriter {
   }
 
   #addPart(part: Uint8Array): void {
-    if (part.length >= UNCOPIED_PART_BYTES) {
+    if (part.length >= this.#uncopiedBytes) {
       const rest = part.subarray(this.#join(part));
       this.#finishRun();
       this.#chunks.push(rest);
@@ -189,7 +203,7 @@ export class FrameWriter {
    */
   #join(part: Uint8Array): number {
     if (this.#block === null) return 0;
-    const bytes = Math.min(JOINED_BYTES, BLOCK_BYTES - this.#end);
+    const bytes = Math.min(JOINED_BYTES, this.#blockBytes - this.#end);
     this.#block.bytes.set(part.subarray(0, bytes), this.#end);
     this.#end += bytes;
     return bytes;
@@ -214,11 +228,11 @@ export class FrameWriter {
     }
   }
 
-  /** The block to write into; there is room for that many bytes, at most `BLOCK_BYTES`, from `#end` on. */
+  /** The block to write into; there is room for that many bytes, at most its length, from `#end` on. */
   #reserve(bytes: number): Block {
-    if (this.#block !== null && this.#end + bytes <= BLOCK_BYTES) return this.#block;
+    if (this.#block !== null && this.#end + bytes <= this.#blockBytes) return this.#block;
     this.#finishRun();
-    const block = spareBlocks.pop() ?? newBlock();
+    const block = sparesOf(this.#blockBytes).pop() ?? newBlock(this.#blockBytes);
     this.#blocks.push(block);
     this.#block = block;
     this.#begin = this.#end = 0;
@@ -233,8 +247,14 @@ export class FrameWriter {
   }
 }
 
-function newBlock(): Block {
-  const bytes = new Uint8Array(BLOCK_BYTES);
+function sparesOf(blockBytes: number): Block[] {
+  const spare = spareBlocks.get(blockBytes) ?? [];
+  spareBlocks.set(blockBytes, spare);
+  return spare;
+}
+
+function newBlock(length: number): Block {
+  const bytes = new Uint8Array(length);
   return { bytes, view: new DataView(bytes.buffer) };
 }
 

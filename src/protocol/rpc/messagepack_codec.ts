@@ -26,6 +26,21 @@ export function messagePackCodec(): Codec {
   return messagePack;
 }
 
+/**
+ * The same for a peer whose writer copies every item it may send (`FrameWriterOptions.blockBytes`): long bytes that are
+ * a whole value are not copied here as well.
+ */
+export const messagePackOfCopied: Codec = { ...messagePack, encode: encodeToBeCopied };
+
+function encodeToBeCopied(value: unknown): EncodedBody {
+  if (!(value instanceof Uint8Array) || value.length < LONG_BODY_BYTES) return encode(value);
+  const isShort = value.length <= 0xffff, head = new DataView(new ArrayBuffer(isShort ? 3 : 5));
+  head.setUint8(0, isShort ? 0xc5 : 0xc6);
+  if (isShort) head.setUint16(1, value.length);
+  else head.setUint32(1, value.length);
+  return [new Uint8Array(head.buffer), value];
+}
+
 /** Memory for the next value; null while one is being written, as a getter may write another. */
 let spare: Uint8Array<ArrayBuffer> | null = null;
 

@@ -53,6 +53,8 @@ export interface PeerOptions<Calls extends Contract = Contract> {
   readonly told: ToldLimits;
   /** The clock. */
   readonly timers: Timers;
+  /** See `FrameWriterOptions.blockBytes`. */
+  readonly blockBytes?: number | undefined;
   /** Called with what a program may want to log. */
   readonly onEvent?: ((event: PeerEvent) => void) | undefined;
 }
@@ -80,7 +82,8 @@ export class Peer<Calls extends Contract = Contract> {
    * @throws {TypeError} if the handlers were promised other methods of the other side than `calls`
    */
   constructor(options: PeerOptions<Calls>) {
-    const { connection, role, codec, serves, calls, peer, limits, told, timers, onEvent } = options;
+    const { connection, role, codec, serves, calls, peer, limits, told, timers, blockBytes, onEvent } =
+      options;
     requireSameCalls(serves, calls);
     this.info = peer;
     this.#connection = connection;
@@ -88,7 +91,7 @@ export class Peer<Calls extends Contract = Contract> {
     this.#reader = new FrameReader({ maxBodyBytes: limits.maxBodyBytes });
     this.#outbox = new Outbox(
       connection,
-      new FrameWriter({ maxBodyBytes: told.maxBodyBytes }),
+      new FrameWriter({ maxBodyBytes: told.maxBodyBytes, blockBytes }),
       limits.maxQueuedBytes,
       (error) => this.#end(lost(error), "silently"),
     );

@@ -337,7 +337,10 @@ export class TheirCalls {
 
   /** The answer is queued: the call is over. */
   #finish(call: TheirCall): void {
-    call.items?.close();
+    // A caller that has gone is no end of what it sends: whoever reads still, and is busy with an item, is to be told.
+    if (call.abandoned === null) {
+      call.items?.close();
+    }
     if (call.isOpen) {
       this.#open.delete(call.id);
       this.#ground.deadlines.remove(call);

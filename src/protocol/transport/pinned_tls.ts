@@ -71,6 +71,9 @@ export async function dialPinned({ address, caCertificates, signal }: PinnedDial
     noDelay: true,
   };
   const socket = connect(options);
+  // From the first moment on: whoever sits in between can break or end the connection right behind the handshake, while
+  // the tickets are waited for. An error that nobody listens to would end the program, a goodbye would be missed.
+  const pulled = new PulledSocket(socket);
   const roundTripMs = connectingTime(socket);
   try {
     await secured(socket, signal);
@@ -79,10 +82,9 @@ export async function dialPinned({ address, caCertificates, signal }: PinnedDial
     signal?.throwIfAborted();
     const certificate = provenCertificate(socket, what);
     const facts = { transport: "tls", confidential: true, ...addresses(socket) };
-    return { connection: new SocketConnection(new PulledSocket(socket), facts), certificate };
+    return { connection: new SocketConnection(pulled, facts), certificate };
   } catch (error) {
-    socket.on("error", ignore);
-    socket.destroy();
+    pulled.close();
     throw signal?.aborted ? signal.reason : dialError(error, what, address);
   }
 }
@@ -182,8 +184,6 @@ function dialError(error: unknown, what: string, address: string): TransportErro
   if (OLD_VERSION.test(code)) return made("refused", `it does not speak ${VERSION}`);
   return made("refused", message);
 }
-
-function ignore(): void {}
 
 /**
  * A socket of node, which pushes, as one that is read from. At most one read and one write at a time.

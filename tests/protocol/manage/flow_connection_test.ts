@@ -201,3 +201,31 @@ Deno.test("FlowConnection.read() tells its link how much was taken, and whether 
     assert.deepEqual(consumed.splice(0), [[2, false], [2, true]]);
   }
 });
+
+Deno.test("FlowConnection.read() takes a flood of frames of one byte each in one go, whoever's memory they lie in", async () => {
+  const taken: number[] = [];
+  const flow = new FlowConnection(
+    {
+      send: () => {},
+      end: () => {},
+      reset: () => {},
+      consumed: (_flow, bytes) => void taken.push(bytes),
+    },
+    1,
+    { remoteAddress: null, localAddress: null },
+  );
+  // With work that grows by the square of it, as many take minutes; a read of 256 KiB brings 43,000 at once.
+  const frames = 300_000;
+  const memory = Uint8Array.from({ length: frames }, (_, at) => at);
+  for (let at = 0; at < frames; at++) flow.deliver(memory.subarray(at, at + 1), true);
+  flow.settle();
+  const first = new Uint8Array(frames / 2);
+  assert.equal(await flow.read(first), frames / 2);
+  assert.equal(flow.hasLent, true);
+  flow.keepLent();
+  assert.equal(flow.hasLent, false);
+  const second = new Uint8Array(frames);
+  assert.equal(await flow.read(second), frames / 2);
+  assert.deepEqual([first.at(-1), second[0]], [memory[frames / 2 - 1], memory[frames / 2]]);
+  assert.deepEqual(taken, [frames / 2, frames / 2]);
+});

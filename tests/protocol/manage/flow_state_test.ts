@@ -57,6 +57,12 @@ class Story {
     return this.has("we", "will reset");
   }
 
+  /** What this side wants to say last. */
+  get closing(): string {
+    if (this.isGivenUp) return "reset";
+    return this.has("we", "will end") ? "end" : "nothing";
+  }
+
   settle(): void {
     if (!this.has("we", "end", "reset") || !this.has("they", "end", "reset")) return;
     this.wasUsed = true;
@@ -233,6 +239,7 @@ Deno.test("FlowState follows the rules as they are told, whatever both sides do"
           seen.set(`${heard} ${expected}`, (seen.get(`${heard} ${expected}`) ?? 0) + 1);
         }
         assert.equal(state.phase, story.phase);
+        assert.equal(state.closing, story.closing);
         if (story.phase !== "open") continue;
         assert.equal(state.creditBytes, story.credit);
         assert.equal(state.allowedBytes, story.allowed);

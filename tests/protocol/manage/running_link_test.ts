@@ -53,7 +53,9 @@ class Gate implements Connection {
   readonly writes: Uint8Array[] = [];
   isStuck = false;
   readonly #inner: Connection;
-  readonly #fail: ((error: Error) => void)[] = [];
+  /** Whether a write that waits is told, when all is closed, that it went well. */
+  pretends = false;
+  readonly #settle: ((error: Error | null) => void)[] = [];
 
   constructor(inner: Connection) {
     this.#inner = inner;
@@ -65,8 +67,10 @@ class Gate implements Connection {
 
   write(bytes: Uint8Array): Promise<void> {
     this.writes.push(bytes.slice());
-    if (this.isStuck) return new Promise((_, reject) => this.#fail.push(reject));
-    return this.#inner.write(bytes);
+    if (!this.isStuck) return this.#inner.write(bytes);
+    return new Promise((resolve, reject) => {
+      this.#settle.push((error) => error === null ? resolve() : reject(error));
+    });
   }
 
   closeWrite(): Promise<void> {
@@ -75,7 +79,9 @@ class Gate implements Connection {
 
   close(): void {
     this.#inner.close();
-    for (const fail of this.#fail) fail(new TransportError("closed", "closed here"));
+    for (const settle of this.#settle) {
+      settle(this.pretends ? null : new TransportError("closed", "closed here"));
+    }
   }
 }
 
@@ -215,7 +221,7 @@ Deno.test("RunningLink is lost when the other side hangs up, or the connection f
 Deno.test("RunningLink closes when the other side breaks the rules, and says which", async () => {
   for (
     const [frame, code, words] of [
-      ["01 07 00 0000", "malformed", /type 7/],
+      ["01 08 00 0000", "malformed", /type 8/],
       ["02 00 00 0000", "version", /version 2/],
       ["01 03 05 0001 00", "malformed", /never opened/],
     ] as const
@@ -292,6 +298,7 @@ Deno.test("two RunningLinks live on with one heartbeat each way in 10 s, and wit
       { sent: 300, received: 300 },
     ]);
     const [near, far] = await openFlow(pair, "dialler", { opener: 1_000_000, taker: 1_000_000 });
+    await settled();
     const before = pair.dialler.bytes.sent, buffer = new Uint8Array(10);
     for (let turn = 0; turn < 20; turn++) {
       await Promise.all([near.write(Uint8Array.of(1)), far.write(Uint8Array.of(2))]);
@@ -301,6 +308,42 @@ Deno.test("two RunningLinks live on with one heartbeat each way in 10 s, and wit
     // Each turn: a byte, and credit for the one that came.
     assert.equal(pair.dialler.bytes.sent - before, 20 * (6 + 9));
   }));
+
+Deno.test("RunningLink of a dialler answers what it has nothing to say to with heard, but no heartbeat", async () => {
+  const { link, far, frames } = rawLink("dialler", new FakeTimers());
+  const opening = link.open("session", NOTHING);
+  assert.deepEqual((await frames()).map(({ type }) => type), [FRAME_TYPES.open]);
+  // Opened, and credit, in one write; then half a frame, and the answer to a heartbeat.
+  await far.write(hex("0102010004 00001000 0104010004 00000001".replaceAll(" ", "")));
+  assert.deepEqual((await frames()).map(({ type, flow }) => [type, flow]), [[FRAME_TYPES.heard, 0]]);
+  await far.write(hex("0103010009 000000".replaceAll(" ", "")));
+  assert.deepEqual((await frames()).map(({ type }) => type), [FRAME_TYPES.heard]);
+  await far.write(hex("000000000000".replaceAll(" ", "")));
+  assert.deepEqual((await frames()).map(({ type }) => type), [FRAME_TYPES.heard]);
+  const before = link.bytes.sent;
+  await far.write(hex(HEARTBEAT));
+  await settled();
+  assert.equal(link.bytes.sent, before);
+  await opening;
+  far.close();
+  await link.closed;
+});
+
+Deno.test("RunningLink of a server takes heard and says nothing, and a dialler refuses it", async () => {
+  const heard = hex("0107000000");
+  const server = rawLink("server", new FakeTimers());
+  await server.far.write(heard);
+  await settled();
+  assert.deepEqual([server.link.isOpen, server.link.bytes], [true, { received: 5, sent: 0 }]);
+  server.far.close();
+  await server.link.closed;
+  const dialler = rawLink("dialler", new FakeTimers());
+  await dialler.far.write(heard);
+  const [told] = await dialler.frames();
+  assert.equal(told?.data[1], RESET_CODES.malformed);
+  dialler.far.close();
+  assert.match((await dialler.link.closed).message, /type 7/);
+});
 
 Deno.test("RunningLink writes everything of one turn at once, with the first frames before it", async () => {
   const timers = new FakeTimers(), [near, far] = memoryPair(), gate = new Gate(near);
@@ -410,6 +453,21 @@ Deno.test("RunningLink lets a flow be used at once whose opener gave it up in th
   await link.closed;
 });
 
+Deno.test("RunningLink offers no flow any more once one that came in the same bytes made it close", async () => {
+  let offered = 0;
+  const { link, far } = rawLink("server", new FakeTimers(), {
+    onOpen: () => {
+      offered++;
+      link.close("revoked", "no more");
+    },
+  });
+  await far.write(hex("0101010005" + "0200000010" + "0101020005" + "0200000010"));
+  await settled();
+  assert.equal(offered, 1);
+  far.close();
+  assert.equal((await link.closed).code, "revoked");
+});
+
 /** Byte of a stream; differs from flow to flow. */
 function patternOf(flow: number, bytes: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: bytes }, (_, at) => flow * 59 + at * 7 + (at >> 8) * 3);
@@ -476,3 +534,24 @@ Deno.test("RunningLink.open() listens to its signal no longer than it waits", ()
     await refusalOf(refused);
     assert.equal(counted.listeners, 0);
   }));
+
+Deno.test("RunningLink writes nothing more when it has hung up, also if a write comes to its end then", async () => {
+  const timers = new FakeTimers(), [near, far] = memoryPair(), gate = new Gate(near);
+  gate.isStuck = gate.pretends = true;
+  const outcomes: Promise<string>[] = [];
+  const { link } = rawLink("server", timers, {
+    connection: gate,
+    onOpen: (flow) => {
+      const writing = flow.accept(NOTHING).write(new Uint8Array(600_000));
+      outcomes.push(writing.then(() => "written", (error) => error.code));
+    },
+  });
+  await far.write(hex("0101010005" + "0200100000"));
+  await settled();
+  assert.equal(gate.writes.length, 1);
+  await far.write(hex("0106000002" + "0000"));
+  assert.equal((await link.closed).by, "there");
+  await settled();
+  assert.equal(gate.writes.length, 1);
+  assert.deepEqual(await Promise.all(outcomes), ["lost"]);
+});

@@ -14,6 +14,7 @@ import {
 import type { Handlers } from "../../../src/protocol/rpc/contract.ts";
 import { RpcError } from "../../../src/protocol/rpc/errors.ts";
 import { systemRandomBytes, systemTimers } from "../../../src/protocol/rpc/timers.ts";
+import { loadRecordCipher } from "../../../src/system/record_cipher.ts";
 import { memoryPair } from "../../../src/protocol/transport/memory.ts";
 import { adminKey, type Bytes, hostKey } from "./manage_identities.ts";
 import { ScriptedSide } from "./link_sides.ts";
@@ -160,6 +161,38 @@ Deno.test("sessionPeer() refuses values that are not of the contract, whichever 
   await assert.rejects(admin.client.shell(start, []).next(), refused);
   await assert.rejects(admin.client.exec({ command: ["x"] }, []).next(), refused);
   await assert.rejects(admin.client.connect({ host: "a b", port: 1 }, []).next(), refused);
+  await admin.drain();
+  await host.closed;
+});
+
+Deno.test("sessionPeer() carries items whose memory is used again for the next one, with a cipher of its own on one side", async () => {
+  const keys = await agreed(), [here, there] = memoryPair();
+  const count = 20, bytes = 64 * 1024;
+  const host = sessionPeer(there, keys.host, {
+    side: "host",
+    handlers: {
+      shell: unused,
+      exec: unused,
+      async *connect(_start, items): AsyncGenerator<Bytes> {
+        for await (const item of items) yield Uint8Array.of(item[0] ?? 0, item.at(-1) ?? 0);
+      },
+    },
+    timers,
+  });
+  const admin = sessionPeer(here, keys.admin, {
+    side: "administrator",
+    timers,
+    cipher: await loadRecordCipher(),
+  });
+  const buffer = new Uint8Array(bytes);
+  async function* same(): AsyncGenerator<Bytes> {
+    for (let at = 0; at < count; at++) yield buffer.fill(at);
+  }
+  const found: number[][] = [];
+  for await (const item of admin.client.connect({ host: "localhost", port: 1 }, same())) {
+    found.push([...item]);
+  }
+  assert.deepEqual(found, Array.from({ length: count }, (_, at) => [at, at]));
   await admin.drain();
   await host.closed;
 });

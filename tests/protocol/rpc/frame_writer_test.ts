@@ -141,6 +141,38 @@ Deno.test("FrameWriter sends the beginning of a long part with its header, and c
   }
 });
 
+Deno.test("FrameWriter with longer blocks copies parts up to half of one at once, and hands on longer ones", () => {
+  const blockBytes = 256 * 1024, writer = new FrameWriter({ maxBodyBytes: 1_000_000, blockBytes });
+  const part = new Uint8Array(blockBytes / 2 - 1).fill(1);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, [Uint8Array.of(9), part]);
+  part.fill(2);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(100_000).fill(3));
+  assert.equal(isLent(part.buffer), false);
+  const [run, ...others] = writer.take();
+  assert.deepEqual(others, []);
+  assert.deepEqual(run?.subarray(HEADER_BYTES, HEADER_BYTES + 2), Uint8Array.of(9, 1));
+  assert.equal(run?.indexOf(2, HEADER_BYTES), -1);
+  writer.release();
+  const long = new Uint8Array(blockBytes / 2);
+  writer.add(FRAME_KINDS.item, 0, 1, 0, long);
+  assert.equal(isLent(long.buffer), true);
+  writer.take();
+  writer.release();
+  assert.equal(isLent(long.buffer), false);
+});
+
+Deno.test("FrameWriter keeps blocks of each length apart", () => {
+  const usual = new FrameWriter({ maxBodyBytes: 100_000 });
+  const longer = new FrameWriter({ maxBodyBytes: 100_000, blockBytes: 256 * 1024 });
+  for (let turn = 0; turn < 3; turn++) {
+    for (const [writer, bytes] of [[usual, 64 * 1024], [longer, 256 * 1024]] as const) {
+      writer.add(FRAME_KINDS.item, 0, 1, 0, new Uint8Array(10));
+      assert.equal(writer.take()[0]?.buffer.byteLength, bytes);
+      writer.release();
+    }
+  }
+});
+
 Deno.test("FrameWriter lends the memory of long parts from add() to release(), each as often as it is sent", () => {
   const writer = new FrameWriter({ maxBodyBytes: 200_000 });
   const long = new Uint8Array(UNCOPIED),

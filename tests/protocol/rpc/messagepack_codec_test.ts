@@ -2,7 +2,7 @@ import { decode as referenceDecode, encode as referenceEncode } from "@msgpack/m
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CodecError, LONG_BODY_BYTES, MAX_DEPTH } from "../../../src/protocol/rpc/codec.ts";
-import { messagePack } from "../../../src/protocol/rpc/messagepack_codec.ts";
+import { messagePack, messagePackOfCopied } from "../../../src/protocol/rpc/messagepack_codec.ts";
 import { holds } from "../../property.ts";
 import vectors from "../../vectors/rpc-messagepack.json" with { type: "json" };
 
@@ -153,4 +153,16 @@ Deno.test("messagePackCodec() refuses keys that are no UTF-8, whatever keys it h
       assert.throws(() => messagePack.decode(Uint8Array.of(0x81, 0xa1, byte, 1)), CodecError);
     }
   }
+});
+
+Deno.test("messagePackOfCopied writes what messagePack writes, and does not copy long bytes", () => {
+  for (const length of [0, 1, LONG_BODY_BYTES - 1, LONG_BODY_BYTES, 0xffff, 0x10000, 200_000]) {
+    const value = new Uint8Array(length).fill(7), body = messagePackOfCopied.encode(value);
+    const parts = Array.isArray(body) ? body as readonly Uint8Array[] : null;
+    assert.equal(parts !== null, length >= LONG_BODY_BYTES);
+    assert.equal(parts?.[1]?.buffer ?? value.buffer, value.buffer);
+    const written = parts === null ? body : new Uint8Array(parts.flatMap((part) => [...part]));
+    assert.deepEqual(written, messagePack.encode(value), `${length} bytes`);
+  }
+  assert.deepEqual(messagePackOfCopied.encode({ a: 1 }), messagePack.encode({ a: 1 }));
 });

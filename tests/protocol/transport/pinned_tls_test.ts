@@ -3,7 +3,7 @@ import { transportConformance } from "../../../src/protocol/transport/conformanc
 import { dialPinned } from "../../../src/protocol/transport/pinned_tls.ts";
 import { tcp } from "../../../src/protocol/transport/tcp.ts";
 import { tls } from "../../../src/protocol/transport/tls.ts";
-import type { Connection, Listener } from "../../../src/protocol/transport/transport.ts";
+import { type Connection, type Listener, TransportError } from "../../../src/protocol/transport/transport.ts";
 import { meddleWith } from "./meddler.ts";
 import { pinnedCertificates, selfSigned } from "./pinned_certificates.ts";
 
@@ -103,6 +103,16 @@ for (
     assert.equal((error as { code?: string }).code, "untrusted");
   });
 }
+
+Deno.test("dialPinned() dials nobody where no CA is pinned", async () => {
+  // Without a list of its own node:tls would take every public root.
+  for (const caCertificates of [[], [""], [ours.ca, "no certificate"]]) {
+    await assert.rejects(dialPinned({ address: "127.0.0.1:1", caCertificates }), {
+      code: "untrusted",
+      message: "cannot connect to 127.0.0.1:1: no CA certificate is pinned, it wants at least one in PEM",
+    });
+  }
+});
 
 Deno.test("dialPinned() believes each of two pinned CAs", async () => {
   assert.equal(await refusal(strangers, [ours.ca, strangers.ca]), null);
@@ -210,3 +220,54 @@ Deno.test("dialPinned() connection fails when somebody changes a bit in the midd
   await assert.rejects(near.read(new Uint8Array(1)), { name: "TransportError" });
   end();
 });
+
+/** What somebody in between does as soon as the handshake is through, before anybody has written anything. */
+const BEHIND_THE_HANDSHAKE: Readonly<Record<string, (victim: Deno.Conn) => Promise<unknown>>> = {
+  "a record that nobody can have written": (victim) =>
+    victim.write(Uint8Array.of(0x17, 3, 3, 0, 32, ...new Uint8Array(32))),
+  "nothing more, and hangs up": () => Promise.resolve(),
+};
+
+for (const [what, act] of Object.entries(BEHIND_THE_HANDSHAKE)) {
+  Deno.test(`dialPinned() connection fails or ends, and the program goes on, when right behind the handshake comes ${what}`, async () => {
+    const listener = await listenWith(ours);
+    const middle = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = middle.addr as Deno.NetAddr;
+    const meddling = (async () => {
+      using victim = await middle.accept();
+      using server = await Deno.connect({
+        hostname: "127.0.0.1",
+        port: Number(listener.address.split(":")[1]),
+      });
+      const accepted = await listener.accept();
+      const answering = accepted?.write(new Uint8Array(0)).catch(() => {});
+      await passOn(victim, server);
+      await passOn(server, victim);
+      await passOn(victim, server);
+      await act(victim);
+      await answering;
+      accepted?.close();
+    })();
+    try {
+      const { connection } = await dialPinned({
+        address: `127.0.0.1:${port}`,
+        caCertificates: [ours.ca],
+      });
+      const read = await connection.read(new Uint8Array(1)).catch((error: unknown) => error);
+      assert.ok(read === null || read instanceof TransportError, String(read));
+      connection.close();
+    } finally {
+      await meddling;
+      middle.close();
+      listener.close();
+    }
+  });
+}
+
+/** One flight of the handshake. */
+async function passOn(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+  const flight = new Uint8Array(64 * 1024);
+  const count = await from.read(flight);
+  assert.ok(count !== null);
+  await to.write(flight.subarray(0, count));
+}
