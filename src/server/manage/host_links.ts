@@ -22,7 +22,6 @@ export type HostPeer = Peer<typeof hostForServer>;
 export interface HostLinkParts {
   readonly key: Uint8Array<ArrayBuffer>;
   readonly name: string;
-  readonly tags: readonly string[];
   /** IP address and port. */
   readonly address: string;
   /** 32 bytes: the host's nonce of this link. */
@@ -43,7 +42,6 @@ export class HostLink {
   readonly linkNonce: Uint8Array<ArrayBuffer>;
   readonly link: RunningLink;
   readonly peer: HostPeer;
-  tags: readonly string[];
   /** What it said of itself; null before it did, and until then it is not online. */
   registration: Registration | null = null;
   /** When it said so, by the wall clock. */
@@ -57,7 +55,6 @@ export class HostLink {
     this.key = parts.key;
     this.keyHex = parts.key.toHex();
     this.name = parts.name;
-    this.tags = parts.tags;
     this.address = parts.address;
     this.linkNonce = parts.linkNonce;
     this.link = parts.link;
@@ -156,7 +153,6 @@ export class HostLinks {
       const isAlive = await holder.isAlive();
       if (this.#claims.get(keyHex) !== claim) return { kind: "superseded" };
       if (isAlive) return { kind: "held", holder };
-      this.remove(holder);
       holder.close("replaced", "the server ends this link: a newer one with the same key took its place");
       return { kind: "free" };
     } finally {

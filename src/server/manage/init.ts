@@ -88,8 +88,15 @@ async function makeFolder(folder: DataFolder): Promise<void> {
     await Deno.mkdir(folder.path, { mode: FOLDER_MODE });
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) return;
-    throw new Failure(`could not make the folder ${folder.path}`, { cause: error });
+    throw new Failure(`could not make the folder ${folder.path}`, { cause: error, hint: folderHint(error) });
   }
+}
+
+function folderHint(error: unknown): string | undefined {
+  if (error instanceof Deno.errors.NotFound) return "make the folder above it first";
+  return error instanceof Deno.errors.PermissionDenied
+    ? "run it as a user who may, or name another folder by --dir DIR"
+    : undefined;
 }
 
 /** A folder with something else in it is somebody's home or the like, given by mistake. */

@@ -58,6 +58,9 @@ export type Bound =
   | { readonly role: MemberRole; readonly name: string; readonly tags: readonly string[] }
   | { readonly refused: ResetCode; readonly text: string };
 
+/** A clock that is corrected goes back by no more. */
+const MAX_SET_BACK_MS = 600_000;
+
 /** The table of invitations. */
 export class Invitations {
   readonly #database: Database;
@@ -146,11 +149,15 @@ export class Invitations {
     const invite = toInvite(row);
     if (invite.role !== role) return `the token is one for ${withArticle(invite.role)}`;
     if (optionalNumber(row, "revoked_ms") !== null) return "the token was revoked";
-    if (invite.used) {
-      if (!isSameBytes(bytesOf(row, "bound_key"), key)) return "the token was used by another key";
-      return nowMs < invite.expiresMs ? null : "the token has expired";
+    if (invite.used && !isSameBytes(bytesOf(row, "bound_key"), key)) {
+      return "the token was used by another key";
     }
     if (nowMs >= invite.expiresMs) return "the token has expired";
+    // A clock that begins in 1970, or was set back, would make every old token good again.
+    if (nowMs < invite.createdMs - MAX_SET_BACK_MS) {
+      return "the token is newer than the server's clock, which is wrong";
+    }
+    if (invite.used) return null;
     const taken = this.#members.byName(role, invite.name);
     if (taken !== null && !invite.replaces) return `the name ${invite.name} is taken`;
     const known = this.#members.byKey(role, key);
@@ -212,8 +219,7 @@ function refusal(reason: string): Bound {
 function nameIsTaken(role: MemberRole, name: string): Failure {
   const word = role === "host" ? "host" : "admin";
   return new Failure(`cannot invite ${word} ${name}: there is one of this name`, {
-    hint:
-      `--replace invites another key to take its place: postern server manage invite ${word} ${name} --replace`,
+    hint: "the same line with --replace invites another key to take its place",
   });
 }
 

@@ -4,7 +4,7 @@ import { SECRET_BYTES } from "../../protocol/manage/link_hello.ts";
 import { isName, NAME_FORM } from "../../protocol/manage/names.ts";
 import { type RandomBytes, systemRandomBytes } from "../../protocol/rpc/timers.ts";
 import { type Clock, systemClock } from "../../system/clock.ts";
-import { Failure } from "../../system/failure.ts";
+import { UsageFailure } from "../../system/failure.ts";
 import { openDataFolder } from "./data_folder.ts";
 import { quoteName } from "./members.ts";
 import { type MemberRole, Registry } from "./registry.ts";
@@ -35,7 +35,7 @@ const MAX_TAGS = 32;
 /**
  * Makes a token.
  *
- * @throws {Failure} if a name has no form, or is taken and nothing is to be replaced
+ * @throws {UsageFailure} if a name has no form; {Failure} if it is taken and nothing is to be replaced
  */
 export async function invite(
   path: string,
@@ -70,16 +70,18 @@ export async function invite(
 
 function requireForms({ role, name, tags }: Invitation): void {
   if (!isName(name)) {
-    throw new Failure(`cannot invite ${quoteName(name)}: accepted is a name of ${NAME_FORM}`);
+    throw new UsageFailure(`cannot invite ${quoteName(name)}: accepted is a name of ${NAME_FORM}`);
   }
   if (tags === null) return;
-  if (role !== "host") throw new Failure("cannot give tags to an administrator: accepted are tags of hosts");
+  if (role !== "host") {
+    throw new UsageFailure("cannot give tags to an administrator: accepted are tags of hosts");
+  }
   if (tags.length > MAX_TAGS) {
-    throw new Failure(`cannot give ${tags.length} tags: accepted are ${MAX_TAGS} at most`);
+    throw new UsageFailure(`cannot give ${tags.length} tags: accepted are ${MAX_TAGS} at most`);
   }
   const wrong = tags.find((tag) => !isName(tag));
   if (wrong !== undefined) {
-    throw new Failure(`cannot use the tag ${quoteName(wrong)}: accepted are ${NAME_FORM}`);
+    throw new UsageFailure(`cannot use the tag ${quoteName(wrong)}: accepted are ${NAME_FORM}`);
   }
-  if (new Set(tags).size !== tags.length) throw new Failure("cannot give the same tag twice");
+  if (new Set(tags).size !== tags.length) throw new UsageFailure("cannot give the same tag twice");
 }

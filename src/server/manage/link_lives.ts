@@ -9,7 +9,7 @@ import type { Clock } from "../../system/clock.ts";
 import type { Log } from "../../system/log.ts";
 import { AdminLink, type AdminLinks } from "./admin_links.ts";
 import { adminHandlers } from "./admin_service.ts";
-import { REGISTER_TIME_MS } from "./config.ts";
+import { MAX_LINKS_PER_ADMIN, REGISTER_TIME_MS } from "./config.ts";
 import { HostLink, type HostLinks } from "./host_links.ts";
 import type { HostList } from "./host_list.ts";
 import { hostHandlers } from "./host_service.ts";
@@ -17,6 +17,7 @@ import type { Journal } from "./journal.ts";
 import type { LatencyRounds } from "./latency_rounds.ts";
 import type { LivePolicy } from "./live_policy.ts";
 import type { LiveSessions } from "./live_sessions.ts";
+import { endMissingSessions } from "./missing_sessions.ts";
 import type { PinsHandout } from "./pins_handout.ts";
 import type { PresenceNotes } from "./presence_notes.ts";
 import type { Received } from "./reception.ts";
@@ -57,8 +58,25 @@ export class LinkLives {
 
   /** Serves a link until it ends. */
   async serve(received: Received): Promise<void> {
-    if (received.role === "host") await this.#serveHost(received);
+    const { role, link } = received, refusal = this.#refusal(received);
+    if (refusal !== null) {
+      link.close(...refusal);
+      await link.closed;
+    } else if (role === "host") await this.#serveHost(received);
     else await this.#serveAdmin(received);
+  }
+
+  /**
+   * Asked once more, in the turn in which the link is listed among the others: since the proof somebody may have been
+   * revoked, or have made other links, and the dialler decides how long this one is in the making.
+   */
+  #refusal({ role, key, name }: Received): readonly [ResetCode, string] | null {
+    const { registry, admins } = this.#parts;
+    const isHost = role === "host", member = isHost ? registry.hostByKey(key) : registry.adminByKey(key);
+    if (member === null) return ["revoked", `${name} was revoked`];
+    return isHost || admins.countOf(key.toHex()) < MAX_LINKS_PER_ADMIN
+      ? null
+      : ["exhausted", `${name} has ${MAX_LINKS_PER_ADMIN} links, more are not allowed`];
   }
 
   async #serveHost(received: Received): Promise<void> {
@@ -77,10 +95,13 @@ export class LinkLives {
     hosts.remove(host);
     if (host.registration === null || this.#isStopping) return;
     log.info("link_down", { host: name, address, reason });
-    // Of one that was replaced, its successor tells.
     if (hosts.get(host.keyHex) !== undefined) return;
     list.gone(host);
-    presence.add(() => registry.noteOffline(key, { reason, address }));
+    presence.add(() => {
+      // A ghost whose successor came meanwhile was never away.
+      const isAway = reason !== "replaced" || hosts.get(host.keyHex) === undefined;
+      if (isAway) registry.noteOffline(key, { reason, address });
+    });
   }
 
   #hostPeer(host: HostLink, { control }: Received): HostLink["peer"] {
@@ -104,6 +125,7 @@ export class LinkLives {
     list.changed();
     pins.toHost(host);
     latency.add(host);
+    endMissingSessions(host, this.#parts);
   }
 
   async #serveAdmin(received: Received): Promise<void> {

@@ -68,10 +68,13 @@ export function listingLines({ hosts, administrators, invitations, rotating }: L
     ...section("invitations", ["KIND", "NAME", "EXPIRES", "TAGS", ""], invitations.map(inviteCells)),
   ];
   if (!rotating) return lines;
-  const missing = [...hosts, ...administrators].filter(({ hasNewestAuthorities }) => !hasNewestAuthorities);
-  const who = missing.length === 0
-    ? "everybody has it"
-    : `not yet stored by ${missing.map(({ name }) => name).join(", ")}`;
+  // As rotate-ca counts them: a token that nobody has used carries the old one.
+  const missing = [
+    ...[...hosts, ...administrators].filter(({ hasNewestAuthorities }) => !hasNewestAuthorities)
+      .map(({ name }) => name),
+    ...invitations.filter(({ used }) => !used).map(({ name }) => `the unused token for ${name}`),
+  ];
+  const who = missing.length === 0 ? "everybody has it" : `not yet stored by ${missing.join(", ")}`;
   return [...lines, "", `the certificate authority is being changed: ${who}`];
 }
 
@@ -112,7 +115,7 @@ function listedMember(member: Member, generation: number): ListedMember {
     since: sinceMs === null ? null : timeText(sinceMs),
     version,
     system,
-    hasNewestAuthorities: pinsGeneration >= generation,
+    hasNewestAuthorities: pinsGeneration === generation,
   };
 }
 

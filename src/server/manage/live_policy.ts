@@ -26,6 +26,8 @@ export class LivePolicy {
   #text: string | null;
   #policy: Policy;
   #trouble: string | null = null;
+  /** Whether the file was empty at the last look. */
+  #wasEmpty = false;
 
   private constructor(path: string, text: string, policy: Policy) {
     this.#path = path;
@@ -56,7 +58,7 @@ export class LivePolicy {
     } catch (error) {
       return this.#break(null, error);
     }
-    if (text === this.#text) return "same";
+    if (this.#isBeingWritten(text) || text === this.#text) return "same";
     try {
       this.#policy = parsePolicy(this.#path, text);
     } catch (error) {
@@ -81,6 +83,16 @@ export class LivePolicy {
   /** Whether an administrator sees a host at all. */
   mayUse(question: Pick<PolicyQuestion, "admin" | "host">, nowMs: number): boolean {
     return mayUse(this.#policy, question, nowMs);
+  }
+
+  /**
+   * An editor empties a file before it writes it. Taken at its word that would end every session there is, so an empty one
+   * counts when it is found so twice.
+   */
+  #isBeingWritten(text: string): boolean {
+    const isFirst = text === "" && !this.#wasEmpty;
+    this.#wasEmpty = text === "";
+    return isFirst;
   }
 
   #break(text: string | null, error: unknown): PolicyChange {

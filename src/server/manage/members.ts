@@ -147,7 +147,7 @@ export class Members {
   /** Those that have not stored the pins of this generation. */
   behind(generation: number): Member[] {
     const rows = this.#database.all(
-      `SELECT * FROM members WHERE pins_generation < ? AND ${LIVING} ORDER BY role DESC, name`,
+      `SELECT * FROM members WHERE pins_generation <> ? AND ${LIVING} ORDER BY role DESC, name`,
       generation,
     );
     return rows.map(toMember);

@@ -1,5 +1,5 @@
 /**
- * Hands out the certificates to believe while the CA is being changed, over proven links, to whoever has older ones.
+ * Hands out the certificates to believe while the CA is being changed, over proven links, to whoever has others.
  *
  * Those of the data folder are handed out only while this process shows a certificate that fits them. Once the old CA is
  * given up there, a server that still shows its certificate would cut everybody off that it told: it has to be started
@@ -34,10 +34,10 @@ export class PinsHandout {
     this.#pins = parts.identity.pins;
   }
 
-  /** To a host that has registered, if its pins are older. */
+  /** To a host that has registered, if its pins are others: newer ones where the registry is a backup. */
   toHost(host: HostLink): void {
     const { registration } = host;
-    if (registration !== null && registration.pinsGeneration < this.#pins.generation) {
+    if (registration !== null && registration.pinsGeneration !== this.#pins.generation) {
       void host.pin(this.#pins);
     }
   }
@@ -45,7 +45,7 @@ export class PinsHandout {
   /** To an administrator whose link stands; the generation is what the registry knows of him. */
   async toAdmin(admin: AdminLink, generation: number): Promise<void> {
     const pins = this.#pins;
-    if (generation >= pins.generation) return;
+    if (generation === pins.generation) return;
     try {
       await admin.peer.client.pin(pins);
       this.#parts.registry.notePinned("administrator", admin.key, pins.generation);
@@ -58,8 +58,11 @@ export class PinsHandout {
   pinned(host: HostLink, generation: number): void {
     const { registry, journal } = this.#parts;
     // Its own word, but no more than there is: else it would never be asked again.
-    const stored = Math.min(generation, this.#pins.generation);
-    if (host.registration !== null) host.registration = { ...host.registration, pinsGeneration: stored };
+    const stored = Math.min(generation, this.#pins.generation), { registration } = host;
+    // What it has not stored yet need not be said; and each word of it is a durable write, which all others wait for.
+    if (registration === null || stored < this.#pins.generation) return;
+    if (registration.pinsGeneration === stored) return;
+    host.registration = { ...registration, pinsGeneration: stored };
     try {
       registry.notePinned("host", host.key, stored);
     } catch (error) {

@@ -29,7 +29,6 @@ import type { Arrival, UnprovenLinks } from "./unproven_links.ts";
 export interface Received {
   readonly role: MemberRole;
   readonly name: string;
-  readonly tags: readonly string[];
   /** 32 bytes. */
   readonly key: Uint8Array<ArrayBuffer>;
   /** 32 bytes. */
@@ -63,7 +62,6 @@ export interface ReceptionParts {
 interface Known {
   readonly role: MemberRole;
   readonly name: string;
-  readonly tags: readonly string[];
   readonly pinsGeneration: number;
 }
 
@@ -151,7 +149,7 @@ export class Reception {
   }
 
   async #link(arrival: Arrival, proven: ProvenDialler, known: Known): Promise<Received> {
-    const { role, name, tags, pinsGeneration } = known;
+    const { role, name, pinsGeneration } = known;
     // Flows that come in one packet with the control flow are there before anybody can take them.
     let waiting: IncomingFlow[] | null = [];
     let take = (flow: IncomingFlow): void => void waiting?.push(flow);
@@ -161,7 +159,6 @@ export class Reception {
     return {
       role,
       name,
-      tags,
       key,
       linkNonce,
       pinsGeneration,

@@ -77,15 +77,13 @@ export class RevocationWatch {
     return true;
   }
 
-  /** Ends links and sessions of those who are not members any more, and takes over new tags. */
+  /** Ends links and sessions of those who are not members any more. */
   checkMembers(): void {
     const { registry, hosts, admins, list } = this.#parts;
     const knownHosts = new Map(registry.hosts().map((member) => [member.key.toHex(), member]));
     const knownAdmins = new Set(registry.admins().map((member) => member.key.toHex()));
     for (const host of [...hosts.all()]) {
-      const member = knownHosts.get(host.keyHex);
-      if (member === undefined) void this.#shutOutHost(host);
-      else host.tags = member.tags;
+      if (!knownHosts.has(host.keyHex)) void this.#shutOutHost(host);
     }
     for (const admin of [...admins.all()]) {
       if (!knownAdmins.has(admin.keyHex)) shutOutAdmin(admin);
@@ -115,7 +113,8 @@ export class RevocationWatch {
     const nowMs = clock.wallMs();
     const decision = policy.decideRunning(question, nowMs);
     if (decision.allowed) session.untilMs = decision.untilMs;
-    else this.#end(session, isOver(session, nowMs) ? "expired" : "revoked");
+    else if (isOver(session, nowMs)) this.#end(session, "expired");
+    else this.#end(session, "revoked", `its policy does not allow ${action} on ${hostName} any more`);
   }
 
   #endExpired(): void {
@@ -130,15 +129,15 @@ export class RevocationWatch {
     if (isAny) list.changed();
   }
 
-  #end(session: LiveSession, verdict: Verdict): void {
-    if (session.verdict === null) endSession(session, verdict, this.#parts.hosts);
+  #end(session: LiveSession, verdict: Verdict, text?: string): void {
+    if (session.verdict === null) endSession(session, verdict, this.#parts.hosts, text);
   }
 
   /** Nobody is left who could tell its end. */
   #endOnLostHost(session: LiveSession): void {
     const { registry, sessions, clock, journal, hosts } = this.#parts;
-    const { id, hostKey, openedMs } = session.facts;
-    this.#end(session, "revoked");
+    const { id, hostKey, hostName, openedMs } = session.facts;
+    this.#end(session, "revoked", `${hostName} was revoked`);
     // Its link is there for a moment yet: until then it may tell the end itself.
     if (hosts.get(hostKey)?.link.isOpen === true) return;
     sessions.remove(session);

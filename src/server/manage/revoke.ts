@@ -12,7 +12,7 @@ export type Revocable = MemberRole | "invite";
 const IN_WORDS: Readonly<Record<Revocable, string>> = {
   host: "host",
   administrator: "administrator",
-  invite: "invitation that nobody has used",
+  invite: "unused invitation",
 };
 
 /**

@@ -9,7 +9,7 @@ import type { Pins } from "../../protocol/manage/control_contract.ts";
 import { formatPublicKey, SigningKey } from "../../protocol/manage/signing_key.ts";
 import { parseHostPort } from "../../protocol/manage/target_pattern.ts";
 import { systemFiles, writeFileDurably } from "../../system/durable_file.ts";
-import { Failure } from "../../system/failure.ts";
+import { Failure, UsageFailure } from "../../system/failure.ts";
 import { certificateBytes, fits, type Issued } from "./certificates.ts";
 import type { DataFolder } from "./data_folder.ts";
 import { quoteName } from "./members.ts";
@@ -176,13 +176,13 @@ export async function readAddresses(folder: DataFolder): Promise<readonly string
  */
 export function checkAddresses(addresses: readonly string[]): readonly string[] {
   if (addresses.length === 0 || addresses.length > MAX_ADDRESSES) {
-    throw new Failure(
+    throw new UsageFailure(
       `cannot use these addresses: found ${addresses.length}, accepted are 1 to ${MAX_ADDRESSES}`,
     );
   }
   for (const address of addresses) {
     if (parseHostPort(address) !== null) continue;
-    throw new Failure(
+    throw new UsageFailure(
       `cannot use the address ${
         quoteName(address)
       }: accepted is HOST:PORT, such as manage.example:7022 or [2001:db8::1]:7022`,

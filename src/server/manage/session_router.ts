@@ -18,24 +18,16 @@
  */
 import { signHead } from "../../protocol/manage/audit_head.ts";
 import type { Action, SessionEnding, SignedHead } from "../../protocol/manage/control_contract.ts";
-import type { FlowConnection } from "../../protocol/manage/flow_connection.ts";
 import { type ResetCode, ResetError } from "../../protocol/manage/reset_code.ts";
-import type { IncomingFlow, OpenedFlow } from "../../protocol/manage/running_link.ts";
-import {
-  ANSWER_BYTES,
-  answerForAdmin,
-  decodeOpen,
-  openForHost,
-  type SessionOpen,
-  verifyOpen,
-} from "../../protocol/manage/session_open.ts";
+import type { IncomingFlow } from "../../protocol/manage/running_link.ts";
+import { decodeOpen, openForHost, type SessionOpen, verifyOpen } from "../../protocol/manage/session_open.ts";
 import { isSameBytes, type SigningKey } from "../../protocol/manage/signing_key.ts";
 import { splice } from "../../protocol/manage/splice.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
 import type { Clock } from "../../system/clock.ts";
 import type { AdminLink } from "./admin_links.ts";
 import type { AuditHead } from "./audit.ts";
-import { HOST_ANSWER_MS } from "./config.ts";
+import { answer, askHost } from "./host_asking.ts";
 import type { HostLink, HostLinks } from "./host_links.ts";
 import type { HostList } from "./host_list.ts";
 import type { Journal } from "./journal.ts";
@@ -44,6 +36,7 @@ import { LiveSession, type LiveSessions, type Viewing } from "./live_sessions.ts
 import { RefusalBudget } from "./refusal_budget.ts";
 import type { Registry } from "./registry.ts";
 import { endSession } from "./session_verdict.ts";
+import { SessionWindows } from "./session_windows.ts";
 
 /** What the router asks and tells. */
 export interface SessionRouterParts {
@@ -75,6 +68,7 @@ const REFUSALS = { burst: 600, perMs: 1_000 };
 export class SessionRouter {
   readonly #parts: SessionRouterParts;
   readonly #budget = new RefusalBudget(REFUSALS);
+  readonly #windows = new SessionWindows();
 
   constructor(parts: SessionRouterParts) {
     this.#parts = parts;
@@ -86,8 +80,13 @@ export class SessionRouter {
     try {
       open = decodeOpen(flow.parameters);
       const good = await this.#judge(admin, open);
-      const { session, head } = await this.#record(admin, good);
-      await this.#join(admin, flow, good, session, head);
+      const windowBytes = this.#windows.enter(admin.keyHex);
+      try {
+        const { session, head } = await this.#record(admin, good);
+        await this.#join(admin, flow, { ...good, windowBytes }, session, head);
+      } finally {
+        this.#windows.leave(admin.keyHex);
+      }
     } catch (error) {
       const { code, message } = this.#refusalOf(error);
       flow.refuse(code, message);
@@ -112,9 +111,6 @@ export class SessionRouter {
     const member = registry.hostByKey(open.hostKey);
     if (member === null) throw refused("unknown_host", "no host has this key");
     const attached = open.action === "attach" ? attachable(open, sessions.get(open.session)) : null;
-    if (attached === null && sessions.get(open.session) !== undefined) {
-      throw refused("refused_by_server", "there is a session of this number already");
-    }
     const action = open.action === "attach" ? "shell" : open.action;
     const question = { admin: admin.name, host: member, action, targets: open.targets };
     const decision = policy.decideNew(question, clock.wallMs());
@@ -173,15 +169,16 @@ export class SessionRouter {
   async #join(
     admin: AdminLink,
     flow: IncomingFlow,
-    { open, host, attached }: GoodOpen,
+    { open, host, attached, windowBytes }: GoodOpen & { readonly windowBytes: number },
     session: LiveSession,
     head: SignedHead,
   ): Promise<void> {
     const beganMs = this.#nowMs();
     let viewing: Viewing;
     try {
-      const opened = await this.#askHost(flow, host, openForHost(admin.name, head, open.bytes));
-      viewing = { admin, hostFlow: opened.connection, adminFlow: accept(flow, opened, head) };
+      const parameters = openForHost(admin.name, head, open.bytes);
+      const opened = await askHost(host, parameters, flow.closed, this.#parts.timers, windowBytes);
+      viewing = { admin, hostFlow: opened.connection, adminFlow: answer(flow, opened, head, windowBytes) };
     } catch (error) {
       this.#budget.spend(admin.keyHex, this.#nowMs());
       if (attached === null) this.#endUnborn(session, host, Math.round(this.#nowMs() - beganMs));
@@ -195,23 +192,6 @@ export class SessionRouter {
     await splice(viewing.adminFlow, viewing.hostFlow);
     if (session.viewing === viewing) session.viewing = null;
     if (session.lastAdmin === admin && !admin.link.isOpen) session.lastAdmin = null;
-  }
-
-  /** Asks the host for the session, as long as the administrator wants it and no longer than it may take. */
-  async #askHost(flow: IncomingFlow, host: HostLink, parameters: Uint8Array): Promise<OpenedFlow> {
-    const giveUp = new AbortController();
-    const callOff = this.#parts.timers.after(
-      HOST_ANSWER_MS,
-      () => giveUp.abort(refused("offline", `${host.name} does not answer`)),
-    );
-    void flow.closed.then(() => giveUp.abort(refused("cancelled", "the administrator has given up")));
-    try {
-      return await host.link.open("session", parameters, { signal: giveUp.signal });
-    } catch (error) {
-      throw giveUp.signal.aborted ? giveUp.signal.reason : saidByHost(error);
-    } finally {
-      callOff();
-    }
   }
 
   /** The row of a session that the host did not begin gets its end. */
@@ -260,42 +240,6 @@ function attachable(open: SessionOpen, session: LiveSession | undefined): LiveSe
     throw refused("refused_by_server", "you have no session of this number that can be taken up again");
   }
   return session;
-}
-
-/** What a host may say of an open; anything else is the server's to say, and would have the client believe that it did. */
-const CODES_OF_HOSTS: ReadonlySet<ResetCode> = new Set([
-  "refused_by_host",
-  "authentication",
-  "expired",
-  "exhausted",
-  "malformed",
-  "version",
-  "shutting_down",
-  "internal",
-  "cancelled",
-]);
-
-function saidByHost(error: unknown): unknown {
-  if (!(error instanceof ResetError) || error.by === "here" || error.code === "lost") return error;
-  if (CODES_OF_HOSTS.has(error.code)) return error;
-  return new ResetError("refused_by_host", "there", error.message, { cause: error });
-}
-
-function accept(
-  flow: IncomingFlow,
-  { parameters, connection }: OpenedFlow,
-  head: SignedHead,
-): FlowConnection {
-  if (parameters.length !== ANSWER_BYTES) {
-    connection.reset("malformed", `an answer has ${ANSWER_BYTES} bytes`);
-    throw refused("malformed", "the host answered with what is no answer");
-  }
-  try {
-    return flow.accept(answerForAdmin(parameters, head));
-  } catch (error) {
-    connection.reset("cancelled", "");
-    throw error;
-  }
 }
 
 function durably(write: () => AuditHead): AuditHead {

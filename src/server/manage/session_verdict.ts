@@ -9,13 +9,23 @@ export type Verdict = "revoked" | "expired";
 /**
  * Ends it. Where the host is not there it is told when it registers; where it does not obey, nothing goes through any
  * more all the same. The row of the end comes from the host.
+ *
+ * The administrator is told why. Never "revoked": that would read as if he had been shut out, who has only lost this
+ * session.
+ *
+ * @param text what was found, unless the time is over
  */
-export function endSession(session: LiveSession, verdict: Verdict, hosts: HostLinks): void {
+export function endSession(
+  session: LiveSession,
+  verdict: Verdict,
+  hosts: HostLinks,
+  text = "it is not allowed any more",
+): void {
   session.verdict = verdict;
   const { viewing, facts } = session;
   // The order first: the host is to know why, before it sees its flow go.
   void orderEnd(hosts.get(facts.hostKey), [facts.id], verdict);
-  if (viewing !== null) cut(viewing, verdict);
+  if (viewing !== null) cut(viewing, verdict, text);
 }
 
 /** Settles when the host has obeyed, or cannot. */
@@ -32,8 +42,8 @@ export async function orderEnd(
   }
 }
 
-function cut({ adminFlow, hostFlow }: Viewing, verdict: Verdict): void {
-  const text = verdict === "expired" ? "what the policy allowed is over" : "it is not allowed any more";
-  adminFlow.reset(verdict, text);
+function cut({ adminFlow, hostFlow }: Viewing, verdict: Verdict, text: string): void {
+  if (verdict === "expired") adminFlow.reset(verdict, "what the policy allowed is over");
+  else adminFlow.reset("refused_by_server", text);
   hostFlow.reset(verdict, text);
 }

@@ -123,8 +123,8 @@ Deno.test("revoke() of a name that is not there tells the nearest one", async ()
     ["host", "wbe1", /no host of this name \(did you mean web1\?\)/],
     ["host", "carol", /no host of this name$/],
     ["administrator", "caro", /no administrator of this name \(did you mean carol\?\)/],
-    ["invite", "db2", /no invitation that nobody has used of this name \(did you mean db1\?\)/],
-    ["invite", "web1", /no invitation that nobody has used/],
+    ["invite", "db2", /no unused invitation of this name \(did you mean db1\?\)/],
+    ["invite", "web1", /no unused invitation/],
   ];
   for (const [kind, name, message] of wrong) {
     await assert.rejects(revoke(folder.path, kind, name, { clock }), (error) => {

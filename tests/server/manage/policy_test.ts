@@ -214,3 +214,24 @@ Deno.test("LivePolicy lets nobody open a session by a broken policy, and lets th
   assert.equal(live.decideNew(shell, 0).allowed, false);
   assert.equal(live.decideRunning(shell, 0).allowed, false, "a stricter policy is for those that run too");
 });
+
+Deno.test("LivePolicy ends nothing by a policy that is empty only while it is written", async () => {
+  await using folder = await TempFolder.make("policy");
+  const path = `${folder.path}/policy.toml`;
+  await Deno.writeTextFile(path, GOOD_RULE);
+  const live = await LivePolicy.open(path);
+  const shell = question("alice web1 - shell");
+  for (let round = 0; round < 2; round++) {
+    await Deno.writeTextFile(path, "");
+    assert.equal(await live.refresh(), "same");
+    assert.equal(live.decideRunning(shell, 0).allowed, true);
+    await Deno.writeTextFile(path, GOOD_RULE);
+    assert.equal(await live.refresh(), "same");
+  }
+  // One that stays so is meant: nothing is allowed.
+  await Deno.writeTextFile(path, "");
+  assert.equal(await live.refresh(), "same");
+  assert.equal(await live.refresh(), "changed");
+  assert.equal(live.decideRunning(shell, 0).allowed, false);
+  assert.equal(await live.refresh(), "same");
+});

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { dialLink } from "../../../src/protocol/manage/link_handshake.ts";
+import { type DialledLink, dialLink } from "../../../src/protocol/manage/link_handshake.ts";
 import { ResetError } from "../../../src/protocol/manage/reset_code.ts";
 import { fingerprint, SigningKey } from "../../../src/protocol/manage/signing_key.ts";
 import { systemRandomBytes, systemTimers } from "../../../src/protocol/rpc/timers.ts";
@@ -11,6 +11,7 @@ import {
   issueServerCertificate,
   makeAuthority,
 } from "../../../src/server/manage/certificates.ts";
+import { MAX_LINKS_PER_ADMIN } from "../../../src/server/manage/config.ts";
 import { until } from "../../e2e/until.ts";
 import { FakeTimers } from "../../protocol/rpc/fake_timers.ts";
 import { RawDialler } from "./raw_dialler.ts";
@@ -213,6 +214,19 @@ Deno.test("ManageServer hangs up on who says nothing, and on who dribbles, after
   assert.deepEqual(rows.map(({ reason }) => reason), ["silent", "silent"]);
 });
 
+Deno.test("ManageServer hangs up on who has proven nothing when it is stopped", async () => {
+  await using ground = await ServerGround.lay();
+  const { connection } = await ground.connect();
+  await until("it is there", () => ground.server.counts.unproven === 1);
+  let isGone = false;
+  const reading = connection.read(new Uint8Array(100)).catch(() => null).then(() => isGone = true);
+  await ground.server.stop();
+  // Long before its five seconds are over.
+  await until("it is hung up on", () => isGone, { timeoutMs: 2_000 });
+  await reading;
+  connection.close();
+});
+
 Deno.test("ManageServer hangs up on who says anything but a hello", async () => {
   await using ground = await ServerGround.lay();
   const { connection } = await ground.connect();
@@ -224,6 +238,20 @@ Deno.test("ManageServer hangs up on who says anything but a hello", async () => 
   connection.close();
   const [row] = await ground.rows("link_refused");
   assert.match(String(row?.["reason"]), /malformed|version/);
+});
+
+Deno.test("ManageServer gives an administrator many links, and not any number", async () => {
+  await using ground = await ServerGround.lay();
+  const key = await ground.member("administrator", "alice");
+  const dial = (): Promise<DialledLink> => ground.dial({ key, role: "administrator" });
+  // From now on its network is known, and has more places.
+  const first = await dial();
+  await Promise.all(Array.from({ length: MAX_LINKS_PER_ADMIN - 1 }, dial));
+  await refusedAs("exhausted", dial());
+  assert.equal(ground.server.counts.admins, MAX_LINKS_PER_ADMIN);
+  first.link.close("cancelled", "");
+  await until("there is a place", () => ground.server.counts.admins < MAX_LINKS_PER_ADMIN);
+  await dial();
 });
 
 Deno.test("ManageServer lets others in while one address holds all places that it may have", async () => {

@@ -128,6 +128,21 @@ Deno.test("bindToken() refuses an expired, a revoked and an unknown token, and o
   assert.equal(ground.events(head + 1).filter((event) => event === "join_refused").length, 4);
 });
 
+Deno.test("bindToken() refuses an old token when the clock has been set back far before it was made", async () => {
+  await using ground = await RegistryGround.make();
+  const { registry, clock } = ground;
+  const madeMs = clock.nowMs;
+  const shown = { secretHash: ground.invite("web1"), role: "host", address: ADDRESS } as const;
+  clock.nowMs = 60_000;
+  assert.deepEqual(registry.bindToken({ ...shown, key: systemRandomBytes(32) }), {
+    refused: "token",
+    text: "the server refuses: the token is newer than the server's clock, which is wrong",
+  });
+  // A clock that was a little ahead is put right.
+  clock.nowMs = madeMs - 60_000;
+  assert.ok(!("refused" in registry.bindToken({ ...shown, key: systemRandomBytes(32) })));
+});
+
 Deno.test("createInvite() takes the earlier unused invitation of the name back", async () => {
   await using ground = await RegistryGround.make();
   const { registry, clock } = ground;
@@ -345,6 +360,9 @@ Deno.test("withoutPins() names who has not stored the newest authorities", async
   assert.deepEqual(registry.withoutPins().map(({ name }) => name), ["carol"]);
   registry.notePinned("administrator", carol, registry.pinsGeneration());
   assert.deepEqual(registry.withoutPins(), []);
+  // It has those of a change that this registry, an older copy, knows nothing of.
+  registry.notePinned("host", web, registry.pinsGeneration() + 2);
+  assert.deepEqual(registry.withoutPins().map(({ name }) => name), ["web1"]);
 });
 
 Deno.test("The registry file holds no secret of a token, only its hash", async () => {

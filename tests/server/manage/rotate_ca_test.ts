@@ -47,6 +47,10 @@ Deno.test("finishRotation() waits for every host, administrator and unused token
   registry.notePinned("host", web, generation);
   registry.notePinned("administrator", carol, generation);
   assert.equal(await finish(), false);
+  assert.equal(
+    listingLines(await listing(folder.path, { clock: ground.clock })).at(-1),
+    "the certificate authority is being changed: not yet stored by the unused token for web2",
+  );
   const key = systemRandomBytes(32);
   registry.bindToken({ secretHash, role: "host", key, address: "192.0.2.1:1" });
   assert.deepEqual(waitingFor(registry), { members: ["host web2"], tokens: [] });

@@ -33,6 +33,10 @@ export interface HostScript {
   /** Leaves opens without an answer. */
   readonly answersNoOpen?: boolean;
   readonly pinsGeneration?: number;
+  /** Opens are answered when this has settled. */
+  readonly beforeAnswer?: Promise<void>;
+  /** Answers opens with this. */
+  readonly answers?: Uint8Array<ArrayBuffer>;
 }
 
 /** A session that the host has taken. */
@@ -96,11 +100,15 @@ export class ScriptedHost {
   }
 
   /** Takes a session, or refuses it. */
-  async take(flow: IncomingFlow, { refuses, answersNoOpen }: HostScript): Promise<void> {
+  async take(
+    flow: IncomingFlow,
+    { refuses, answersNoOpen, answers, beforeAnswer }: HostScript,
+  ): Promise<void> {
     if (answersNoOpen === true) return;
     if (refuses !== undefined) return flow.refuse(...refuses);
+    await beforeAnswer;
     const asked = decodeOpenForHost(flow.parameters);
-    const answer = await answerOpen(asked.open.bytes, systemRandomBytes(32), this.key);
+    const answer = answers ?? await answerOpen(asked.open.bytes, systemRandomBytes(32), this.key);
     this.taken.push({ asked, flow: flow.accept(answer) });
   }
 

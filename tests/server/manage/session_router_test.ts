@@ -233,6 +233,14 @@ Deno.test("SessionRouter lets no host speak in the server's name", async () => {
   assert.match(await refusedAs("refused_by_host", pair.admin.open("web1")), /you were revoked/);
 });
 
+Deno.test("SessionRouter passes on no answer of another length", async () => {
+  await using pair = await Pair.make({ answers: new Uint8Array(98) });
+  const { admin, host, ground } = pair;
+  await refusedAs("malformed", admin.open("web1"));
+  assert.equal((await (await host.session()).flow.closed)?.code, "malformed");
+  assert.equal((await ground.rows("session_ended"))[0]?.["ending"], "failed");
+});
+
 Deno.test("SessionRouter gives a host ten seconds to answer", async () => {
   const timers = new FakeTimers();
   await using pair = await Pair.make({ answersNoOpen: true }, { timers });
