@@ -3,12 +3,13 @@ import type { Pins, SignedHead } from "../../protocol/manage/control_contract.ts
 import type { DialledLink } from "../../protocol/manage/link_handshake.ts";
 import type { ResetError } from "../../protocol/manage/reset_code.ts";
 import type { OpenForHost } from "../../protocol/manage/session_open.ts";
-import { fingerprint, type SigningKey } from "../../protocol/manage/signing_key.ts";
+import { fingerprint, formatPublicKey, type SigningKey } from "../../protocol/manage/signing_key.ts";
+import { ApplicationError } from "../../protocol/rpc/errors.ts";
 import type { RandomBytes, Timers } from "../../protocol/rpc/timers.ts";
 import { describeError } from "../../system/failure.ts";
-import type { Log } from "../../system/log.ts";
+import { type Log, LogThrottle } from "../../system/log.ts";
 import type { AgentConfig } from "./agent_config.ts";
-import type { AgentFolder, AgentServer } from "./agent_folder.ts";
+import { type AgentFolder, type AgentServer, believedBy, withPins } from "./agent_folder.ts";
 import { Challenges, type LinkGround } from "./open_check.ts";
 import { ConfigWatch } from "./config_watch.ts";
 import { ControlService } from "./control_service.ts";
@@ -23,6 +24,9 @@ import { SessionDesk } from "./session_desk.ts";
 /** Time that sessions have to end when the agent is told to stop, and then their rows to be acknowledged. */
 const END_SESSIONS_MS = 3_000, TELL_ROWS_MS = 1_000;
 const U32_SPAN = 2 ** 32;
+const MAX_NOTED = 1024;
+/** Changes that the server has written here and told in the log: it may be in anybody's hands. */
+const CHANGES = { perKey: { burst: 16, perMs: 10_000 }, maxKeys: 2 };
 
 /** What an agent is made of. */
 export interface AgentOptions {
@@ -57,6 +61,9 @@ export class Agent {
   readonly #watch: ConfigWatch;
   readonly #desk: SessionDesk;
   readonly #kept: Promise<void>;
+  readonly #changes = new LogThrottle(CHANGES);
+  /** Keys of administrators that were noted already, by name. */
+  readonly #noted = new Map<string, string>();
   #server: AgentServer;
   #service: ControlService | null = null;
   #link: DialledLink | null = null;
@@ -77,7 +84,7 @@ export class Agent {
       ...(readConfig === undefined ? {} : { read: readConfig }),
     });
     const keeper = new LinkKeeper<LinkOfAgent>({
-      dial: (signal) => this.#dial(signal),
+      dial: (signal, timeMs) => this.#dial(signal, timeMs),
       serve: (link) => this.#serve(link),
       timers,
       random: () => new DataView(options.random(4).buffer).getUint32(0) / U32_SPAN,
@@ -127,17 +134,18 @@ export class Agent {
     });
   }
 
-  async #dial(signal: AbortSignal): Promise<LinkOfAgent> {
+  async #dial(signal: AbortSignal, timeMs: number | undefined): Promise<LinkOfAgent> {
     const { key, timers, random, dialTls } = this.#options;
     const challenges = new Challenges(timers, random);
     // Opens may come together with the answer that makes the link.
     const ground = Promise.withResolvers<LinkGround>();
     const dialled = await dialServer({
-      server: this.#server,
+      server: { ...this.#server, caCertificates: believedBy(this.#server) },
       key,
       onOpen: (flow) => void ground.promise.then((link) => this.#desk.take(flow, link)),
       timers,
       random,
+      timeMs,
       ...(dialTls === undefined ? {} : { dialTls }),
     }, signal);
     this.#head.linkBegan();
@@ -149,7 +157,6 @@ export class Agent {
     const { log, version, timers } = this.#options;
     this.#link = dialled;
     await this.#takeName(dialled.name);
-    log.info("linked to the server", { name: dialled.name });
     const service = this.#service = new ControlService(
       {
         version,
@@ -171,10 +178,15 @@ export class Agent {
     return ending;
   }
 
-  async #storePins({ caCertificates, generation }: Pins): Promise<void> {
-    const server = { ...this.#server, caCertificates, generation };
+  async #storePins(pins: Pins): Promise<boolean> {
+    const { caCertificates, generation } = this.#server;
+    // Whatever the proven server says counts, also with a lower number: it may come from a backup.
+    if (generation === pins.generation && caCertificates.join() === pins.caCertificates.join()) return false;
+    if (!this.#mayChange("pins")) throw new ApplicationError("exhausted", "other certificates too often");
+    const server = withPins(this.#server, pins);
     await this.#options.folder.writeServer(server);
     this.#server = server;
+    return true;
   }
 
   /** The registry may call this host by another name than when it joined. */
@@ -192,6 +204,10 @@ export class Agent {
   async #noteSigned({ adminName, head, open }: OpenForHost): Promise<void> {
     const { folder, log } = this.#options;
     await this.#head.take(head);
+    const key = formatPublicKey(open.adminKey);
+    if (this.#noted.get(adminName) === key || !this.#mayChange("administrators")) return;
+    if (this.#noted.size >= MAX_NOTED) this.#noted.clear();
+    this.#noted.set(adminName, key);
     try {
       const before = await folder.noteAdministrator({ name: adminName, key: open.adminKey });
       if (before === null) return;
@@ -206,6 +222,10 @@ export class Agent {
         error: describeError(error),
       });
     }
+  }
+
+  #mayChange(what: "pins" | "administrators"): boolean {
+    return this.#changes.take(what, this.#options.timers.monotonicMs()).log;
   }
 
   #configChanged(now: AgentConfig | null): void {

@@ -24,8 +24,11 @@ export interface TrustedAdmin {
 
 /** agent.toml, checked. */
 export interface AgentConfig extends SessionConfig {
+  /** Of the file. */
   readonly path: string;
+  /** Whether shells may be opened. */
   readonly shell: boolean;
+  /** Whether programs may be run without one. */
   readonly exec: boolean;
   /** The only commands that may run, as exact argument vectors; empty: any. */
   readonly commands: readonly (readonly string[])[];
@@ -35,6 +38,7 @@ export interface AgentConfig extends SessionConfig {
   readonly forward: readonly TargetPattern[];
   /** Who may open sessions; empty: whoever the server says. */
   readonly admins: readonly TrustedAdmin[];
+  /** At the same time, detached ones included. */
   readonly maxSessions: number;
 }
 
@@ -59,6 +63,17 @@ const KEYS = [
   "max_sessions",
   "record",
 ] as const;
+/** Whatever bounds sessions; all of it stands in the file that join writes. */
+const BOUNDS: readonly (typeof KEYS)[number][] = [
+  "shell",
+  "exec",
+  "commands",
+  "run_as",
+  "shell_program",
+  "forward",
+  "admins",
+  "record",
+];
 
 const KIB = 1024;
 const DEFAULT_FORWARD = ["localhost:*", "127.0.0.1:*", "[::1]:*"] as const;
@@ -128,10 +143,27 @@ export async function readAgentConfig(path: string, ground: ConfigGround): Promi
         : undefined,
     });
   }
-  return parseAgentConfig(parseTomlBytes(path, bytes), ground);
+  const source = parseTomlBytes(path, bytes);
+  requireBounds(source);
+  return parseAgentConfig(source, ground);
 }
 
-/** The same for a file that was read already. */
+/**
+ * An editor empties a file before it writes it, a full disk leaves it so or cuts off its end, and by the defaults what is
+ * not there is allowed, to everybody. So what bounds sessions must be said.
+ */
+function requireBounds({ path, table }: TomlSource): void {
+  const missing = BOUNDS.filter((key) => !Object.hasOwn(table, key));
+  if (missing.length === 0) return;
+  throw new Failure(
+    `could not read ${path}: it does not say ${missing.join(", ")}, accepted is a whole file`,
+    {
+      hint: "restore it, or remove it and join again: a fresh one has every key",
+    },
+  );
+}
+
+/** The same for a file that was read already; what is not there has its default. */
 export function parseAgentConfig(source: TomlSource, ground: ConfigGround): AgentConfig {
   const fields = new TomlFields(source);
   fields.requireKnown(KEYS);

@@ -28,8 +28,6 @@ import type { TrustedAdmin } from "./agent_config.ts";
 
 const FOLDER_MODE = 0o700;
 const LOCK_TIMEOUT_MS = 1000;
-const JOIN_HINT =
-  "postern commander agent --join TOKEN, with a token from postern server manage invite host NAME";
 /** Administrators that are remembered; whoever was not here for the longest time is forgotten first. */
 const MAX_ADMINISTRATORS = 256;
 
@@ -41,16 +39,42 @@ export interface AgentServer {
   readonly addresses: readonly string[];
   /** PEM, 1 or 2. */
   readonly caCertificates: readonly string[];
+  /** Those of before, the one of the join first; see `believedBy`. */
+  readonly formerCaCertificates?: readonly string[];
   /** Of the CA certificates: the higher one is newer. */
   readonly generation: number;
   /** Ed25519, 32 bytes. */
   readonly serverKey: Uint8Array<ArrayBuffer>;
 }
 
+/** Former certificates that are remembered. */
+const MAX_FORMER = 4;
+
 const encoder = new TextEncoder();
+
+/**
+ * The certificates to dial with. The former ones stay good: a server may be restored from a backup that is older than
+ * its change of the CA, or have been in the hands of somebody who handed out others, and this host must find back to it.
+ * It is told by its key, which it proves over whatever certificate it shows, so this lets nobody else in.
+ */
+export function believedBy({ caCertificates, formerCaCertificates = [] }: AgentServer): readonly string[] {
+  return [...new Set([...caCertificates, ...formerCaCertificates])];
+}
+
+/** The same server with other certificates. */
+export function withPins(
+  server: AgentServer,
+  { caCertificates, generation }: Pick<AgentServer, "caCertificates" | "generation">,
+): AgentServer {
+  const { formerCaCertificates = [] } = server;
+  const [first, ...later] = new Set([...formerCaCertificates, ...server.caCertificates]);
+  const former = first === undefined ? [] : [first, ...later.slice(1 - MAX_FORMER)];
+  return { ...server, caCertificates, generation, formerCaCertificates: former };
+}
 
 /** The folder. Nothing is read or written before a method says so. */
 export class AgentFolder {
+  /** Absolute. */
   readonly path: string;
   /** The last change of a file: one at a time. */
   #lastChange: Promise<unknown> = Promise.resolve();
@@ -108,7 +132,7 @@ export class AgentFolder {
 
   /** The host's key. @throws {Failure} if there is none yet, or what is there is none */
   async readKey(): Promise<SigningKey> {
-    const text = await readText(this.#at("agent.key"), "the host's key", JOIN_HINT);
+    const text = await readText(this.#at("agent.key"), "the host's key", joinHint(this.path));
     const seed = /^[0-9a-f]{64}\n?$/.test(text) ? Uint8Array.fromHex(text.trim()) : null;
     if (seed === null) {
       throw new Failure(
@@ -131,7 +155,8 @@ export class AgentFolder {
   /** The server. @throws {Failure} if this host has not joined one */
   async readServer(): Promise<AgentServer> {
     const path = this.#at("server.json");
-    return parseServer(await readText(path, "what is known of the server", JOIN_HINT), path);
+    if (!await exists(path)) throw hasNotJoined(this.path, path);
+    return parseServer(await readText(path, "what is known of the server"), path);
   }
 
   /** The same; null if this host has not joined one. */
@@ -139,6 +164,7 @@ export class AgentFolder {
     return await exists(this.#at("server.json")) ? await this.readServer() : null;
   }
 
+  /** Durable when it resolves. @throws {Failure} */
   async writeServer(server: AgentServer): Promise<void> {
     const { serverKey, ...rest } = server;
     await this.#write("server.json", json({ ...rest, serverKey: formatPublicKey(serverKey) }));
@@ -153,6 +179,7 @@ export class AgentFolder {
     }
   }
 
+  /** Durable when it resolves. @throws {Failure} */
   async writeHead(head: SignedHead): Promise<void> {
     await this.#write("head", `${encodeHead(head).toHex()}\n`);
   }
@@ -215,6 +242,17 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
+function hasNotJoined(folder: string, path: string): Failure {
+  return new Failure(`this host has not joined a management server: ${path} does not exist`, {
+    hint: joinHint(folder),
+  });
+}
+
+function joinHint(folder: string): string {
+  return `postern commander agent --dir ${folder} --join TOKEN, with a token from ` +
+    "postern server manage invite host NAME";
+}
+
 async function readText(path: string, what: string, hint?: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
@@ -235,12 +273,16 @@ function parsed(text: string, path: string): unknown {
 }
 
 function parseServer(text: string, path: string): AgentServer {
-  const { name, addresses, caCertificates, generation, serverKey } = Object(parsed(text, path));
+  const { name, addresses, caCertificates, formerCaCertificates = [], generation, serverKey } = Object(
+    parsed(text, path),
+  );
   const isWhole = typeof name === "string" && isName(name) && isTexts(addresses) && isTexts(caCertificates) &&
+    (isTexts(formerCaCertificates) || formerCaCertificates.length === 0) &&
     Number.isSafeInteger(generation) && typeof serverKey === "string";
   if (!isWhole) throw notWhole(path);
   try {
-    return { name, addresses, caCertificates, generation, serverKey: parsePublicKey(serverKey) };
+    const key = parsePublicKey(serverKey);
+    return { name, addresses, caCertificates, formerCaCertificates, generation, serverKey: key };
   } catch {
     throw notWhole(path);
   }
@@ -249,7 +291,7 @@ function parseServer(text: string, path: string): AgentServer {
 function notWhole(path: string): Failure {
   return new Failure(
     `could not read ${path}: accepted is an object with name, addresses, caCertificates, generation and serverKey`,
-    { hint: "join again with a new token" },
+    { hint: "restore it, or remove it and join again with a new token" },
   );
 }
 

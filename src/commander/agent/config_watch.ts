@@ -28,6 +28,8 @@ export class ConfigWatch implements Disposable {
   readonly #options: ConfigWatchOptions;
   #current: AgentConfig | null;
   #seen: string | null = null;
+  /** What was last told of a file that cannot be read. */
+  #trouble: string | null = null;
   #isOver = false;
   #callOff = (): void => {};
 
@@ -66,16 +68,25 @@ export class ConfigWatch implements Disposable {
     try {
       config = await (this.#options.read ?? (async () =>
         await readAgentConfig(this.#options.path, await configGround())))();
+      this.#trouble = null;
     } catch (error) {
-      this.#options.log.error("agent.toml cannot be read: no session may begin", {
-        error: describeError(error),
-      });
+      // Not all of it is in the file: too many files were open, or the user of run_as is just being made. So it is read
+      // again at the next look, or nobody could ever come in again.
+      this.#seen = null;
+      this.#tellTrouble(describeError(error));
     }
     if (this.#isOver) return;
     if (sameSettings(config, this.#current)) return;
     this.#current = config;
     if (config !== null) this.#options.log.info("agent.toml read again");
     this.#options.onChange(config);
+  }
+
+  /** Once, not twice a second. */
+  #tellTrouble(error: string): void {
+    if (error === this.#trouble) return;
+    this.#trouble = error;
+    this.#options.log.error("agent.toml cannot be read: no session may begin", { error });
   }
 }
 

@@ -36,8 +36,8 @@ export interface ControlGround {
   readonly onHead: (head: SignedHead) => Promise<void>;
   /** Generation of the pins that are stored. */
   readonly pinsGeneration: () => number;
-  /** Stores newer pins; durable when it resolves. */
-  readonly storePins: (pins: Pins) => Promise<void>;
+  /** Stores pins, durable when it resolves; whether they are others than before. */
+  readonly storePins: (pins: Pins) => Promise<boolean>;
   readonly timers: Timers;
   readonly log: Log;
 }
@@ -118,8 +118,7 @@ export class ControlService {
 
   async #pin(pins: Pins): Promise<void> {
     const { pinsGeneration, storePins, log } = this.#ground;
-    if (pins.generation > pinsGeneration()) {
-      await storePins(pins);
+    if (await storePins(pins)) {
       log.info("CA certificates of the server stored", {
         generation: pins.generation,
         count: pins.caCertificates.length,
@@ -138,6 +137,8 @@ export class ControlService {
         sessions: desk.sessions(),
         pinsGeneration: pinsGeneration(),
       });
+      // Not before: only now the server leads anybody here.
+      log.info("linked to the server", { name: this.#link.name });
       desk.end(end, "revoked");
     } catch (error) {
       if (!this.#isOver) log.warn("the server did not register this host", { error: describeError(error) });

@@ -3,6 +3,7 @@ import type { Action, EndedSession } from "../../protocol/manage/control_contrac
 import type { IncomingFlow } from "../../protocol/manage/running_link.ts";
 import { sessionPeer } from "../../protocol/manage/session_flow.ts";
 import type { SessionKeys } from "../../protocol/manage/session_keys.ts";
+import type { ShortRecordCipher } from "../../protocol/record/record.ts";
 import type { OpenForHost, SessionOpen } from "../../protocol/manage/session_open.ts";
 import type { Peer } from "../../protocol/rpc/peer.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
@@ -33,6 +34,13 @@ export interface SessionMakings {
   readonly starters: SessionStarters;
   readonly timers: Timers;
   readonly log: Log;
+}
+
+/** What an open was answered with, and what follows from it. */
+export interface Answered {
+  readonly answer: Uint8Array;
+  readonly keys: SessionKeys;
+  readonly cipher: ShortRecordCipher;
 }
 
 /** The session. */
@@ -76,18 +84,24 @@ export class DeskSession {
   }
 
   /** Answers an open and serves the session there; whoever looked at it before is let go in order. */
-  show(flow: IncomingFlow, answer: Uint8Array, keys: SessionKeys, handlers: SessionHandlers): void {
+  show(flow: IncomingFlow, { answer, keys, cipher }: Answered, handlers: SessionHandlers): void {
     const { timers, log } = this.#makings;
     const peer = sessionPeer(flow.accept(answer), keys, {
       side: "host",
       handlers,
       timers,
+      cipher,
       onEvent: ({ method, error }) => log.error("session failed", { method, error: describeError(error) }),
     });
     // It was told why by the session, and reads that to the end.
     void this.#viewer?.drain();
     this.#viewer = peer;
-    void peer.closed.then(({ reason, by }) => {
+    void peer.closed.then(({ reason, by, message }) => {
+      if (reason === "tampered") {
+        // Not a line that broke: somebody on the way has tried, and that is the server or who sits in it.
+        const { session, admin: { name: administrator } } = this;
+        log.warn("session tampered with", { session, administrator, error: message });
+      }
       if (this.#viewer !== peer) return;
       this.#viewer = null;
       // A shell that outlives its link knows itself whether its administrator has left it for good.

@@ -9,12 +9,16 @@
  *   start -> whatever sessions.json names and has no file in ended/: the agent was killed; it is told as "agent_stopped"
  *
  * Killed between any two of these steps, no session is forgotten, and one that has its row never gets another.
+ *
+ * A disk that takes nothing, full or read-only, stops none of them: it is what administrators come to put right. The
+ * server has the row of the open, and hears of the end from memory; lost is only the end of a session that an agent did
+ * not outlive meanwhile.
  */
 import type { EndedSession } from "../../protocol/manage/control_contract.ts";
 import { checkEndedSession } from "../../protocol/manage/control_schemas.ts";
 import { type FileLayer, systemFiles, writeFileDurably } from "../../system/durable_file.ts";
 import { describeError, Failure } from "../../system/failure.ts";
-import type { Log } from "../../system/log.ts";
+import type { Log, LogFields } from "../../system/log.ts";
 import { joinPath } from "../../system/path.ts";
 
 const SESSION_ID = /^[0-9a-f]{16}$/;
@@ -32,54 +36,54 @@ export interface SpoolPlaces {
 export class EndedSpool {
   readonly #places: SpoolPlaces;
   readonly #files: FileLayer;
+  readonly #log: Log;
   readonly #open = new Set<string>();
   readonly #rows = new Map<string, EndedSession>();
   #lastWrite: Promise<void> = Promise.resolve();
 
-  private constructor(places: SpoolPlaces, files: FileLayer) {
+  private constructor(places: SpoolPlaces, files: FileLayer, log: Log) {
     this.#places = places;
     this.#files = files;
+    this.#log = log;
   }
 
   /**
    * Reads what is there and ends what a killed agent left open.
    *
-   * @throws {Failure} if it cannot be read or written
+   * @throws {Failure} if it cannot be read
    */
   static async open(places: SpoolPlaces, log: Log, files: FileLayer = systemFiles): Promise<EndedSpool> {
-    const spool = new EndedSpool(places, files);
-    await spool.#readRows(log);
+    const spool = new EndedSpool(places, files, log);
+    await spool.#readRows();
     const left = (await readOpenIds(places.sessionsPath, log)).filter((id) => !spool.#rows.has(id));
-    for (const session of left) await spool.#writeRow(stoppedRow(session));
-    await spool.#writeOpen();
-    if (left.length > 0) {
-      log.warn("sessions were cut off by the end of the last agent", { count: left.length });
-    }
+    for (const session of left) spool.#open.add(session);
+    for (const session of left) await spool.ended(stoppedRow(session));
+    if (left.length === 0) await spool.#keepOpen();
+    else log.warn("sessions were cut off by the end of the last agent", { count: left.length });
     return spool;
   }
 
-  /** A session begins; durable when this resolves. @throws {Failure} */
+  /** A session begins; durable when this resolves, where the disk takes it. */
   async began(session: string): Promise<void> {
     this.#open.add(session);
-    try {
-      await this.#writeOpen();
-    } catch (error) {
-      this.#open.delete(session);
-      throw error;
-    }
+    await this.#keepOpen();
   }
 
-  /** A session that was to begin did not; the server is told by the refusal. @throws {Failure} */
+  /** A session that was to begin did not; the server is told by the refusal. */
   async neverBegan(session: string): Promise<void> {
     this.#open.delete(session);
-    await this.#writeOpen();
+    await this.#keepOpen();
   }
 
-  /** A session is over; durable when this resolves. @throws {Failure} */
+  /** A session is over; durable when this resolves, where the disk takes it. */
   async ended(row: EndedSession): Promise<void> {
-    if (!this.#rows.has(row.session)) await this.#writeRow(row);
-    this.#open.delete(row.session);
-    await this.#writeOpen();
+    const { session } = row;
+    const isKept = this.#rows.has(session) || await this.#keep({ session }, () => this.#writeRow(row));
+    this.#rows.set(session, row);
+    // Else sessions.json is all that the next start would know of it by, so it stays there.
+    if (!isKept) return;
+    this.#open.delete(session);
+    await this.#keepOpen();
   }
 
   /** What waits to be told, the oldest of this run last read first. */
@@ -87,9 +91,10 @@ export class EndedSpool {
     return [...this.#rows.values()];
   }
 
-  /** The server has this row; it is forgotten. */
+  /** The server has this row; it is forgotten. @throws {Failure} */
   async acknowledged(session: string): Promise<void> {
     if (!this.#rows.delete(session)) return;
+    if (this.#open.delete(session)) await this.#keepOpen();
     try {
       await this.#files.remove(this.#rowPath(session));
     } catch (error) {
@@ -108,7 +113,21 @@ export class EndedSpool {
       files: this.#files,
       soleWriter: true,
     });
-    this.#rows.set(row.session, row);
+  }
+
+  /** Whether it could be written. */
+  async #keep(what: LogFields, write: () => Promise<void>): Promise<boolean> {
+    try {
+      await write();
+      return true;
+    } catch (error) {
+      this.#log.error("sessions cannot be kept on disk", { ...what, error: describeError(error) });
+      return false;
+    }
+  }
+
+  #keepOpen(): Promise<boolean> {
+    return this.#keep({ open: this.#open.size }, () => this.#writeOpen());
   }
 
   /** One write at a time, each of what is open when it begins. */
@@ -123,12 +142,15 @@ export class EndedSpool {
     return write;
   }
 
-  async #readRows(log: Log): Promise<void> {
+  async #readRows(): Promise<void> {
     for await (const entry of Deno.readDir(this.#places.endedFolder)) {
       const session = ROW_FILE.exec(entry.name)?.[1];
       if (session === undefined) continue;
       // A row that cannot be read still says that the session is over.
-      this.#rows.set(session, await readRow(this.#rowPath(session), session, log) ?? stoppedRow(session));
+      this.#rows.set(
+        session,
+        await readRow(this.#rowPath(session), session, this.#log) ?? stoppedRow(session),
+      );
     }
   }
 }

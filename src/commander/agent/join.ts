@@ -11,7 +11,7 @@ import { type JoinToken, parseJoinToken } from "../../protocol/manage/join_token
 import { ResetError } from "../../protocol/manage/reset_code.ts";
 import { fingerprint, formatPublicKey, isSameBytes } from "../../protocol/manage/signing_key.ts";
 import type { RandomBytes, Timers } from "../../protocol/rpc/timers.ts";
-import { describeError, Failure } from "../../system/failure.ts";
+import { describeError, Failure, UsageFailure } from "../../system/failure.ts";
 import { DEFAULT_AGENT_TOML } from "./agent_config.ts";
 import type { AgentFolder, AgentServer } from "./agent_folder.ts";
 import { dialServer, type LinkDial } from "./server_dial.ts";
@@ -81,7 +81,9 @@ function readToken(text: string): JoinToken {
   try {
     token = parseJoinToken(text);
   } catch (error) {
-    throw new Failure(describeError(error), { hint: "postern server manage invite host NAME prints one" });
+    throw new UsageFailure(describeError(error), {
+      hint: "postern server manage invite host NAME prints one",
+    });
   }
   if (token.kind === "host") return token;
   throw new Failure("cannot join: this token is for an administrator, accepted is one for a host", {

@@ -16,6 +16,9 @@ import { type Log, LogThrottle } from "../../system/log.ts";
 
 /** A lost link is dialled at once again, but not twice within this time: a server that hangs up must not be rung like a bell. */
 export const AT_ONCE_PAUSE_MS = 10_000;
+/** After so long an outage every third attempt has more time: the way may have become that slow, or its names. */
+const PATIENT_AFTER_MS = 2 * 60_000;
+const PATIENT_MS = 20_000;
 /** The same trouble is logged once in this time. */
 const REPEATED_LOG_MS = 10 * 60_000;
 const MAX_REPORTED = 16;
@@ -31,8 +34,8 @@ const REFUSALS: ReadonlySet<ResetCode> = new Set([
 
 /** What keeping a link takes. */
 export interface KeeperOptions<Link> {
-  /** One attempt on all addresses; see server_dial.ts. */
-  readonly dial: (signal: AbortSignal) => Promise<Link>;
+  /** One attempt on all addresses, in the time that is given or, if it is undefined, the usual one; see server_dial.ts. */
+  readonly dial: (signal: AbortSignal, timeMs: number | undefined) => Promise<Link>;
   /** Serves the link until it is gone, and says why it went; never rejects. */
   readonly serve: (link: Link) => Promise<ResetError>;
   readonly timers: Timers;
@@ -64,19 +67,21 @@ export class LinkKeeper<Link> {
       this.#attempt++;
       let link: Link;
       try {
-        link = await this.#options.dial(signal);
+        link = await this.#options.dial(signal, this.#timeMs());
       } catch (error) {
         if (signal.aborted) return;
         this.#failed(error);
         continue;
       }
-      await this.#serve(link);
+      await this.#serve(link, signal);
     }
   }
 
-  async #serve(link: Link): Promise<void> {
+  async #serve(link: Link, signal: AbortSignal): Promise<void> {
     const { timers, serve, log } = this.#options;
     const ending = await serve(link);
+    // Ended here, and said so elsewhere.
+    if (signal.aborted) return;
     const nowMs = this.#lostAtMs = timers.monotonicMs();
     if (nowMs - this.#atOnceMs < AT_ONCE_PAUSE_MS) {
       this.#attempt = 1;
@@ -97,6 +102,11 @@ export class LinkKeeper<Link> {
     if (verdict.log) {
       log.warn("no link to the server", { reason, error: describeError(error) });
     }
+  }
+
+  #timeMs(): number | undefined {
+    const outageMs = this.#options.timers.monotonicMs() - this.#lostAtMs;
+    return outageMs >= PATIENT_AFTER_MS && this.#attempt % 3 === 0 ? PATIENT_MS : undefined;
   }
 
   #nextDelayMs(): number {

@@ -1,10 +1,10 @@
 /** Exactly what the agent's process needs; the flags of its `deno run` line are made from this. */
 import { formatPattern, type TargetPattern } from "../../protocol/manage/target_pattern.ts";
 import type { PermissionGrant } from "../../system/permissions.ts";
+import { SHELL } from "../knock/shell_path.ts";
 import type { AgentConfig } from "./agent_config.ts";
 import type { AgentServer } from "./agent_folder.ts";
 import { PASSWD_PATH } from "./session_account.ts";
-import { SESSION_PROGRAMS } from "./sessions/session_process.ts";
 
 /** A range of more ports than these is granted as the whole host. */
 const MAX_PORTS = 32;
@@ -29,7 +29,7 @@ export function agentPermissions(
     ...configPermissions(folder),
     allow("write", folder, "--dir", FOLDER_WHY),
     ...(config.record === null ? [] : [allow("write", config.record, "record", "recordings of shells")]),
-    ...SESSION_PROGRAMS.map((program) => allow("run", program, "always", "start what sessions run")),
+    allow("run", SHELL, "always", "start what sessions run"),
   ];
 }
 

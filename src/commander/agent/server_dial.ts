@@ -1,5 +1,6 @@
 /**
- * One attempt to reach the server: all its addresses side by side, each name resolved anew, over within 4 s.
+ * One attempt to reach the server: all its addresses side by side, each name resolved anew, over within 4 s, or a time
+ * that is given: a resolver may take 5 s to turn from a dead name server to the next one, and then 4 s never suffice.
  *
  *   dial address 1 --- TLS stands ---> proof ---> the link
  *   dial address 2 ------------- TLS stands ---> waits: its proof begins when the first one has failed, or after 1 s
@@ -33,6 +34,8 @@ export interface DialSteps<Dialled, Proven> {
   /** Closes a proven link that came too late. */
   readonly discardProven: (proven: Proven) => void;
   readonly timers: Timers;
+  /** Time for all of it. @default ATTEMPT_MS */
+  readonly timeMs?: number | undefined;
 }
 
 /**
@@ -40,7 +43,7 @@ export interface DialSteps<Dialled, Proven> {
  *
  * @returns the first proven link; everything else is closed
  * @throws {ResetError} what the server refused with, if one did
- * @throws {TransportError} why no address was reached; "lost" after `ATTEMPT_MS`
+ * @throws {TransportError} why no address was reached; "lost" when the time is over
  * @throws {unknown} the signal's reason
  */
 export function firstProven<Dialled, Proven>(
@@ -57,6 +60,7 @@ class Attempt<Dialled, Proven> {
   readonly #over = new AbortController();
   readonly #standing: Dialled[] = [];
   readonly #errors: unknown[] = [];
+  readonly #timeMs: number;
   #underWay: number;
   #proofs = 0;
   /** Whether the last proof that was begun is still to be waited for. */
@@ -68,12 +72,13 @@ class Attempt<Dialled, Proven> {
   constructor(addresses: readonly string[], steps: DialSteps<Dialled, Proven>, signal: AbortSignal) {
     this.#steps = steps;
     this.#underWay = addresses.length;
+    this.#timeMs = steps.timeMs ?? ATTEMPT_MS;
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
     const stop = (): void => this.#end(() => this.#reject(signal.reason));
-    const callOff = steps.timers.after(ATTEMPT_MS, () => this.#end(() => this.#reject(this.#tooLate())));
+    const callOff = steps.timers.after(this.#timeMs, () => this.#end(() => this.#reject(this.#tooLate())));
     this.#over.signal.addEventListener("abort", () => {
       callOff();
       signal.removeEventListener("abort", stop);
@@ -144,7 +149,7 @@ class Attempt<Dialled, Proven> {
 
   #tooLate(): unknown {
     return this.#worst(true) ??
-      new TransportError("lost", `cannot reach the server: no answer within ${ATTEMPT_MS / 1000} s`);
+      new TransportError("lost", `cannot reach the server: no answer within ${this.#timeMs / 1000} s`);
   }
 
   /** Of many errors the one that says most: the server's own word, then a wrong certificate, then the first. */
@@ -171,17 +176,19 @@ export interface LinkDial {
   readonly onOpen: (flow: IncomingFlow) => void;
   readonly timers: Timers;
   readonly random: RandomBytes;
+  /** See `DialSteps`. */
+  readonly timeMs?: number | undefined;
   /** Connects. @default dialPinned */
   readonly dialTls?: (dial: PinnedDial) => Promise<PinnedConnection>;
 }
 
 /**
- * Makes one attempt, of 4 s at most.
+ * Makes one attempt.
  *
  * @throws {ResetError} {TransportError} see `firstProven`; the signal's reason
  */
 export function dialServer(options: LinkDial, signal: AbortSignal): Promise<DialledLink> {
-  const { server, key, secret, onOpen, timers, random, dialTls = dialPinned } = options;
+  const { server, key, secret, onOpen, timers, random, timeMs, dialTls = dialPinned } = options;
   return firstProven<PinnedConnection, DialledLink>(server.addresses, {
     dial: (address, signal) => dialTls({ address, caCertificates: server.caCertificates, signal }),
     prove: ({ connection, certificate }, signal) =>
@@ -200,5 +207,6 @@ export function dialServer(options: LinkDial, signal: AbortSignal): Promise<Dial
     discard: ({ connection }) => connection.close(),
     discardProven: ({ link }) => link.close("cancelled", "another address was faster"),
     timers,
+    timeMs,
   }, signal);
 }

@@ -19,7 +19,7 @@ import type {
 } from "../../protocol/manage/control_contract.ts";
 import { type ResetCode, ResetError } from "../../protocol/manage/reset_code.ts";
 import type { IncomingFlow } from "../../protocol/manage/running_link.ts";
-import { SessionExchange, type SessionKeys, sessionKeys } from "../../protocol/manage/session_keys.ts";
+import { SessionExchange, sessionKeys } from "../../protocol/manage/session_keys.ts";
 import {
   answerOpen,
   decodeOpenForHost,
@@ -30,14 +30,12 @@ import { isSameBytes, type SigningKey } from "../../protocol/manage/signing_key.
 import type { RandomBytes } from "../../protocol/rpc/timers.ts";
 import { describeError } from "../../system/failure.ts";
 import { LogThrottle } from "../../system/log.ts";
+import { loadRecordCipher } from "../../system/record_cipher.ts";
 import type { AgentConfig } from "./agent_config.ts";
-import { DeskSession, type SessionMakings } from "./desk_session.ts";
+import { type Answered, DeskSession, type SessionMakings } from "./desk_session.ts";
 import type { EndedSpool } from "./ended_spool.ts";
 import { mayOpen, refusalOf } from "./host_policy.ts";
 import { type LinkGround, openRefusal, requireGoodOpen } from "./open_check.ts";
-
-/** Pause before a row that could not be written is tried again; until then its session counts as running. */
-const ROW_AGAIN_MS = 1_000;
 
 /** What the desk works with. */
 export interface DeskOptions extends SessionMakings {
@@ -164,27 +162,27 @@ export class SessionDesk {
     const shared = await exchange.agree(open.ephemeral);
     const answer = await answerOpen(open.bytes, exchange.publicKey, key);
     const keys = sessionKeys(shared, open.bytes, answer);
-    if (attached === null) return await this.#beginNew(flow, asked, policy, answer, keys);
+    const answered = { answer, keys, cipher: await loadRecordCipher() };
+    if (attached === null) return await this.#beginNew(flow, asked, policy, answered);
     // What was waited for may have ended it.
     if (this.#sessions.get(open.session) !== attached) {
       throw this.#refusal("refused_by_host", `the shell ${open.session} has just ended`);
     }
-    attached.show(flow, answer, keys, attached.hosted.attach());
+    attached.show(flow, answered, attached.hosted.attach());
   }
 
   async #beginNew(
     flow: IncomingFlow,
     asked: OpenForHost,
     policy: AgentConfig,
-    answer: Uint8Array,
-    keys: SessionKeys,
+    answered: Answered,
   ): Promise<void> {
     const { spool } = this.#options, { session: id } = asked.open;
     await spool.began(id);
     let session: DeskSession | null = null;
     try {
       session = this.#start(asked, policy);
-      session.show(flow, answer, keys, session.hosted.handlers);
+      session.show(flow, answered, session.hosted.handlers);
     } catch (error) {
       // The administrator may have gone meanwhile: then there is nobody to see it.
       if (session === null) await spool.neverBegan(id);
@@ -209,8 +207,8 @@ export class SessionDesk {
   }
 
   async #ended({ admin }: DeskSession, row: EndedSession): Promise<void> {
-    const { log, onEnded } = this.#options;
-    await this.#spool(row);
+    const { log, onEnded, spool } = this.#options;
+    await spool.ended(row);
     this.#sessions.delete(row.session);
     log.info("session ended", {
       session: row.session,
@@ -222,23 +220,6 @@ export class SessionDesk {
     });
     this.#whenEmpty();
     onEnded();
-  }
-
-  async #spool(row: EndedSession): Promise<void> {
-    const { spool, timers, log } = this.#options;
-    for (;;) {
-      try {
-        return await spool.ended(row);
-      } catch (error) {
-        log.error("the end of a session could not be kept", {
-          session: row.session,
-          error: describeError(error),
-        });
-        // sessions.json names it still: the next start tells of it.
-        if (this.#isStopping) return;
-      }
-      await new Promise<void>((resolve) => timers.after(ROW_AGAIN_MS, resolve));
-    }
   }
 
   /** Ends sessions; those that are not here are passed over. */

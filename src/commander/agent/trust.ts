@@ -10,6 +10,7 @@ import { ADMIN_FORM, formatAdmin, readAdmins, type TrustedAdmin, tryParseAdmin }
 import type { AgentFolder } from "./agent_folder.ts";
 
 const PERMISSION_BITS = 0o777;
+const NAME_AND_KEY = "give NAME:KEY, as the administrator's postern client identity prints it";
 
 /** What came of it. */
 export interface Trusted {
@@ -23,10 +24,12 @@ export interface Trusted {
 }
 
 /**
- * Writes an administrator into `admins` of agent.toml; a key that stood there under the same name is replaced.
+ * Writes an administrator into `admins` of agent.toml; a key that stood there under the same name is replaced, where the
+ * new one was given and not only seen: by which name somebody was here is what the server says.
  *
  * @param operand `NAME:KEY`, or the name of somebody who was here
- * @throws {Failure} if nobody of that name was here, or agent.toml cannot be read or written
+ * @throws {Failure} if nobody of that name was here, another key is pinned under it, or agent.toml cannot be read or
+ * written
  */
 export async function trustAdministrator(folder: AgentFolder, operand: string): Promise<Trusted> {
   const admin = await named(folder, operand);
@@ -34,6 +37,13 @@ export async function trustAdministrator(folder: AgentFolder, operand: string): 
   const before = admins.filter(({ name }) => name === admin.name);
   const isTrusted = before.length === 1 && before.every(({ key }) => isSameBytes(key, admin.key));
   const other = before.find(({ key }) => !isSameBytes(key, admin.key));
+  if (other !== undefined && admin.name === operand) {
+    throw new Failure(
+      `cannot trust "${operand}" by name alone: the key last seen is ${fingerprint(admin.key)}, ` +
+        `agent.toml pins ${fingerprint(other.key)}`,
+      { hint: NAME_AND_KEY },
+    );
+  }
   if (!isTrusted) await write(source, [...admins.filter(({ name }) => name !== admin.name), admin]);
   return {
     admin,
@@ -55,7 +65,7 @@ async function named(folder: AgentFolder, operand: string): Promise<TrustedAdmin
   if (found !== undefined) return found;
   const names = seen.map(({ name }) => name).join(", ") || "nobody";
   throw new Failure(`cannot trust "${operand}": no administrator of that name was here, but ${names}`, {
-    hint: "give NAME:KEY, as the administrator's postern client identity prints it",
+    hint: NAME_AND_KEY,
   });
 }
 

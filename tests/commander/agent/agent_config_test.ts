@@ -110,6 +110,22 @@ Deno.test("readAgentConfig() says how to get a missing file", async () => {
   });
 });
 
+Deno.test("readAgentConfig() refuses a file whose end is cut off, wherever", async () => {
+  const path = await Deno.makeTempFile(), lines = DEFAULT_AGENT_TOML.trimEnd().split("\n");
+  try {
+    for (let count = 0; count < lines.length; count++) {
+      await Deno.writeTextFile(path, lines.slice(0, count).join("\n"));
+      await assert.rejects(readAgentConfig(path, { passwd: PASSWD, ownUid: 0 }), {
+        message: /it does not say .*record, accepted is a whole file$/,
+      });
+    }
+    await Deno.writeTextFile(path, lines.join("\n"));
+    assert.equal((await readAgentConfig(path, { passwd: PASSWD, ownUid: 0 })).shell, true);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 Deno.test("tryParseAdmin() takes NAME:KEY and nothing else", () => {
   const key = "A".repeat(42) + "E";
   assert.equal(tryParseAdmin(`alice:${key}`)?.name, "alice");

@@ -4,7 +4,7 @@ import { ResetError } from "../../../src/protocol/manage/reset_code.ts";
 import { formatPublicKey, SigningKey } from "../../../src/protocol/manage/signing_key.ts";
 import { systemRandomBytes } from "../../../src/protocol/rpc/timers.ts";
 import { until } from "../../e2e/until.ts";
-import { joinedFolder, ScriptedStarters, startAgent } from "./agent_under_test.ts";
+import { joinedFolder, ScriptedStarters, startAgent, wholeToml } from "./agent_under_test.ts";
 import { StandInServer } from "./stand_in_server.ts";
 
 const alice = await SigningKey.generate(systemRandomBytes);
@@ -185,13 +185,13 @@ Deno.test("Agent ends what a stricter agent.toml does not allow, and lets nothin
   await server.open(link, alice, { action: "shell", outlivesLink: true });
   await server.open(link, alice, { action: "exec" });
   const [shell, exec] = test.starters.begun;
-  await Deno.writeTextFile(test.folder.configPath, "shell = maybe\n");
+  await Deno.writeTextFile(test.folder.configPath, wholeToml("shell = maybe\n"));
   await until("it is found broken", () => test.lines.some((line) => line.includes("no session may begin")));
   assert.deepEqual(await refusalOf(server.open(link, alice, { action: "exec" })), {
     code: "refused_by_host",
     message: "web1 refuses: its agent.toml cannot be read",
   });
-  await Deno.writeTextFile(test.folder.configPath, "shell = false\n");
+  await Deno.writeTextFile(test.folder.configPath, wholeToml("shell = false\n"));
   await until("the shell has ended", () => server.ended.length === 1);
   assert.deepEqual([shell?.endings, exec?.endings], [["revoked"], []]);
   assert.ok(test.lines.some((line) => line.includes("agent.toml read again")));
@@ -208,13 +208,65 @@ Deno.test("Agent stores new pins before it says so, and believes them in the nex
   assert.deepEqual(server.pinned, [2]);
   const stored = await test.folder.readServer();
   assert.deepEqual([stored.caCertificates, stored.generation], [caCertificates, 2]);
-  // An older one, from a backup of the registry, changes nothing.
-  await server.pin({ caCertificates: [pem("Qw==")], generation: 1 }, link);
-  assert.equal((await test.folder.readServer()).generation, 2);
   server.cut();
   await server.linked(2);
-  assert.deepEqual(server.dialled.at(-1)?.caCertificates, caCertificates);
   assert.equal(server.registrations[1]?.pinsGeneration, 2);
+  // Those of before are believed too: its proven key is what makes a server the right one.
+  assert.deepEqual(server.dialled.at(-1)?.caCertificates, caCertificates);
+});
+
+Deno.test("Agent follows a server that was restored from an older backup, with the CA and the numbers of then", async () => {
+  const server = await StandInServer.create();
+  await using test = await startAgent(server);
+  const pem = (text: string): string => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
+  const [atJoin = ""] = (await test.folder.readServer()).caCertificates;
+  await server.pin({ caCertificates: [pem("Qg==")], generation: 3 }, await server.linked());
+  await until("it says so", () => server.pinned.length === 1);
+  server.cut();
+  // The one that it joined with, and that the backup shows, is not forgotten.
+  const link = await server.linked(2);
+  assert.deepEqual(server.dialled.at(-1)?.caCertificates, [pem("Qg=="), atJoin]);
+  // The number of a new change there is one that this host has had already.
+  await server.pin({ caCertificates: [atJoin, pem("Qw==")], generation: 2 }, link);
+  await until("it says so again", () => server.pinned.length === 2);
+  assert.equal(server.pinned[1], 2);
+  await server.pin({ caCertificates: [atJoin, pem("RA==")], generation: 2 }, link);
+  const { caCertificates, generation } = await test.folder.readServer();
+  assert.deepEqual([caCertificates, generation], [[atJoin, pem("RA==")], 2]);
+});
+
+Deno.test("Agent never forgets the CA that it joined with, however many certificates a server hands out", async () => {
+  const server = await StandInServer.create();
+  await using test = await startAgent(server);
+  const pem = (text: string): string => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
+  const [atJoin] = (await test.folder.readServer()).caCertificates;
+  const link = await server.linked();
+  for (let generation = 1; generation <= 9; generation++) {
+    await server.pin({ caCertificates: [pem(btoa(`${generation}`))], generation }, link);
+  }
+  const { formerCaCertificates } = await test.folder.readServer();
+  assert.deepEqual(formerCaCertificates, [atJoin, pem("Ng=="), pem("Nw=="), pem("OA==")]);
+});
+
+Deno.test("Agent lets a hostile server fill neither its log nor its disk with administrators and certificates", async () => {
+  const server = await StandInServer.create();
+  await using test = await startAgent(server, {
+    toml: `admins = ["eve:${formatPublicKey(alice.publicKey)}"]\n`,
+  });
+  const link = await server.linked();
+  for (let count = 0; count < 60; count++) {
+    const stranger = await SigningKey.generate(systemRandomBytes);
+    await refusalOf(server.open(link, stranger, { action: "exec" }, { adminName: "alice" }));
+  }
+  const tells = (text: string): number => test.lines.filter((line) => line.includes(text)).length;
+  assert.ok(tells("has another key") > 0 && tells("has another key") <= 32, `${tells("has another key")}`);
+  const pem = (text: string): string =>
+    `-----BEGIN CERTIFICATE-----\n${btoa(text)}\n-----END CERTIFICATE-----\n`;
+  let refused = 0;
+  for (let generation = 1; generation <= 60; generation++) {
+    await server.pin({ caCertificates: [pem(`${generation}`)], generation }, link).catch(() => refused++);
+  }
+  assert.ok(refused >= 40 && refused < 60 && tells("CA certificates") <= 20, `${refused} refused`);
 });
 
 Deno.test("Agent keeps the newest signed head and says that an audit was rewound", async () => {
@@ -321,18 +373,25 @@ Deno.test("Agent holds max_sessions and one session of an id, also when opens co
   assert.equal(test.starters.begun.length, 2);
 });
 
-Deno.test("Agent refuses a session whose beginning cannot be kept, and one under an id that has just ended", async () => {
+Deno.test("Agent lets sessions begin and end while nothing can be kept on its disk, and tells of them", async () => {
   const server = await StandInServer.create();
   await using test = await startAgent(server);
   const link = await server.linked();
   await Deno.remove(test.folder.sessionsPath);
   await Deno.mkdir(`${test.folder.sessionsPath}/in/the/way`, { recursive: true });
-  assert.deepEqual(await refusalOf(server.open(link, alice, { action: "exec" })), {
-    code: "internal",
-    message: "web1 refuses: the session could not be begun",
-  });
-  assert.equal(test.agent.sessions, 0);
-  await Deno.remove(test.folder.sessionsPath, { recursive: true });
+  await Deno.remove(test.folder.endedFolder);
+  const { session } = await server.open(link, alice, { action: "exec" });
+  test.starters.begun[0]?.finish("done", 7);
+  await until("its row is told", () => server.ended.length === 1);
+  assert.deepEqual([server.ended[0]?.session, server.ended[0]?.exitCode], [session, 7]);
+  await until("it is forgotten", () => test.agent.sessions === 0);
+  assert.ok(test.lines.some((line) => line.includes("sessions cannot be kept on disk")));
+});
+
+Deno.test("Agent refuses a session under an id that has just ended", async () => {
+  const server = await StandInServer.create();
+  await using test = await startAgent(server);
+  const link = await server.linked();
   server.takesRows = false;
   const { session } = await server.open(link, alice, { action: "exec" });
   test.starters.begun[0]?.finish("done", 0);

@@ -27,6 +27,13 @@ export function configOf(toml: string, ownUid = 0): AgentConfig {
   return parseAgentConfig(parseTomlSource("/agent/agent.toml", toml), { passwd: PASSWD, ownUid });
 }
 
+/** agent.toml with these lines, and the default of whatever they do not say. */
+export function wholeToml(lines: string): string {
+  const said = new Set(lines.split("\n").map((line) => line.split(" = ", 1)[0]));
+  const rest = DEFAULT_AGENT_TOML.split("\n").filter((line) => !line.startsWith("#") && line !== "");
+  return `${lines}${rest.filter((line) => !said.has(line.split(" = ", 1)[0])).join("\n")}\n`;
+}
+
 function refusingHandlers(): SessionHandlers {
   const refuse = (): never => {
     throw new Error("nobody calls this in these tests");
@@ -104,12 +111,12 @@ export interface AgentUnderTest extends AsyncDisposable {
 }
 
 /** A folder that has joined the server. */
-export async function joinedFolder(server: StandInServer, toml = DEFAULT_AGENT_TOML): Promise<AgentFolder> {
+export async function joinedFolder(server: StandInServer, toml = ""): Promise<AgentFolder> {
   const folder = new AgentFolder(await Deno.makeTempDir());
   await folder.create();
   await folder.readOrMakeKey(systemRandomBytes);
   await folder.writeServer(serverOf(server));
-  await Deno.writeTextFile(folder.configPath, toml);
+  await Deno.writeTextFile(folder.configPath, wholeToml(toml));
   return folder;
 }
 

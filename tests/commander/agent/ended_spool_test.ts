@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { EndedSpool, type SpoolPlaces } from "../../../src/commander/agent/ended_spool.ts";
 import type { EndedSession } from "../../../src/protocol/manage/control_contract.ts";
-import { type FileLayer, systemFiles } from "../../../src/system/file_layer.ts";
+import { type FileLayer, type OpenFile, systemFiles } from "../../../src/system/file_layer.ts";
 import { Log } from "../../../src/system/log.ts";
 
 const FIRST = "00000000000000a1", SECOND = "00000000000000b2";
@@ -33,11 +33,18 @@ async function withPlaces(act: (places: SpoolPlaces) => Promise<void>): Promise<
   }
 }
 
-/** Files of a process that is killed before its `steps`-th change of the disk. */
-function killedAfter(steps: number): FileLayer & { readonly done: () => number } {
+/** Files of a process that is killed before its `steps`-th change of the disk: then nothing goes on. */
+function killedAfter(steps: number): FileLayer & { readonly killed: Promise<false> } {
   let done = 0;
+  const { promise: killed, resolve } = Promise.withResolvers<false>();
+  const open = new Set<{ close(): void }>();
   const step = async <T>(act: () => Promise<T>): Promise<T> => {
-    if (done >= steps) throw new Error("killed");
+    if (done >= steps) {
+      for (const file of open) file.close();
+      open.clear();
+      resolve(false);
+      return await new Promise<T>(() => {});
+    }
     done++;
     return await act();
   };
@@ -46,16 +53,17 @@ function killedAfter(steps: number): FileLayer & { readonly done: () => number }
     createNew: (path, mode) =>
       step(async () => {
         const file = await systemFiles.createNew(path, mode);
+        open.add(file);
         return {
           write: (bytes) => step(() => file.write(bytes)),
           sync: () => step(() => file.sync()),
-          close: () => file.close(),
+          close: () => open.delete(file) ? file.close() : undefined,
         };
       }),
     rename: (from, to) => step(() => systemFiles.rename(from, to)),
     syncFolder: (path) => step(() => systemFiles.syncFolder(path)),
     remove: (path) => step(() => systemFiles.remove(path)),
-    done: () => done,
+    killed,
   };
 }
 
@@ -64,12 +72,13 @@ interface Life {
   readonly began: Set<string>;
   readonly ended: Set<string>;
   readonly acknowledging: Set<string>;
-  readonly isWhole: boolean;
+  /** Resolves to true where it was not killed. */
+  readonly whole: Promise<true>;
 }
 
-async function live(places: SpoolPlaces, files: FileLayer): Promise<Life> {
+function live(places: SpoolPlaces, files: FileLayer): Life {
   const began = new Set<string>(), ended = new Set<string>(), acknowledging = new Set<string>();
-  try {
+  const whole = (async (): Promise<true> => {
     const spool = await EndedSpool.open(places, quiet(), files);
     await spool.began(FIRST);
     began.add(FIRST);
@@ -81,10 +90,9 @@ async function live(places: SpoolPlaces, files: FileLayer): Promise<Life> {
     await spool.acknowledged(FIRST);
     await spool.ended(rowOf(SECOND));
     ended.add(SECOND);
-    return { began, ended, acknowledging, isWhole: true };
-  } catch {
-    return { began, ended, acknowledging, isWhole: false };
-  }
+    return true;
+  })();
+  return { began, ended, acknowledging, whole };
 }
 
 Deno.test("EndedSpool forgets no session, wherever it is killed", async () => {
@@ -92,8 +100,8 @@ Deno.test("EndedSpool forgets no session, wherever it is killed", async () => {
   for (let steps = 0; !isWhole; steps++) {
     assert.ok(steps < 200);
     await withPlaces(async (places) => {
-      const life = await live(places, killedAfter(steps));
-      isWhole = life.isWhole;
+      const files = killedAfter(steps), life = live(places, files);
+      isWhole = await Promise.race([life.whole, files.killed]);
       const spool = await EndedSpool.open(places, quiet());
       const rows = new Map(spool.pending().map((row) => [row.session, row]));
       for (const session of life.began) {
@@ -116,7 +124,8 @@ Deno.test("EndedSpool can be killed while it is opened after a kill", async () =
     assert.ok(steps < 200);
     await withPlaces(async (places) => {
       await Deno.writeTextFile(places.sessionsPath, JSON.stringify([FIRST, SECOND]));
-      isWhole = await EndedSpool.open(places, quiet(), killedAfter(steps)).then(() => true, () => false);
+      const files = killedAfter(steps);
+      isWhole = await Promise.race([EndedSpool.open(places, quiet(), files).then(() => true), files.killed]);
       const spool = await EndedSpool.open(places, quiet());
       assert.deepEqual(
         spool.pending().toSorted((a, b) => a.session < b.session ? -1 : 1),
@@ -188,5 +197,50 @@ Deno.test("EndedSpool says of a row that cannot be read what is left of it", asy
       "a row of an ended session is not whole",
       "the list of open sessions is none",
     ]);
+  });
+});
+
+/** Files on a disk that may be full. */
+function fillable(): FileLayer & { isFull: boolean } {
+  return {
+    ...systemFiles,
+    isFull: false,
+    createNew(path, mode): Promise<OpenFile> {
+      if (this.isFull) return Promise.reject(new Error("No space left on device (os error 28)"));
+      return systemFiles.createNew(path, mode);
+    },
+  };
+}
+
+Deno.test("EndedSpool lets sessions begin and end on a full disk, and tells of them all the same", async () => {
+  await withPlaces(async (places) => {
+    const files = fillable(), lines: string[] = [];
+    const spool = await EndedSpool.open(places, quiet(lines), files);
+    files.isFull = true;
+    await spool.began(FIRST);
+    await spool.ended(rowOf(FIRST));
+    assert.deepEqual(spool.pending(), [rowOf(FIRST)]);
+    assert.match(lines[0] ?? "", /ERROR agent: sessions cannot be kept on disk .*No space left/);
+    await spool.acknowledged(FIRST);
+    assert.deepEqual(spool.pending(), []);
+    files.isFull = false;
+    await spool.began(SECOND);
+    assert.deepEqual((await EndedSpool.open(places, quiet())).pending(), [stopped(SECOND)]);
+  });
+});
+
+Deno.test("EndedSpool is opened on a full disk, and forgets nothing that was kept before", async () => {
+  await withPlaces(async (places) => {
+    const files = fillable(), before = await EndedSpool.open(places, quiet(), files);
+    await before.began(FIRST);
+    await before.began(SECOND);
+    files.isFull = true;
+    await before.ended(rowOf(FIRST));
+    const spool = await EndedSpool.open(places, quiet(), files);
+    assert.deepEqual(spool.pending(), [stopped(FIRST), stopped(SECOND)]);
+    files.isFull = false;
+    await spool.acknowledged(SECOND);
+    // Killed now: the one that was not acknowledged is still known.
+    assert.deepEqual((await EndedSpool.open(places, quiet())).pending(), [stopped(FIRST)]);
   });
 });

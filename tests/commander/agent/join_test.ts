@@ -78,6 +78,7 @@ Deno.test("joinServer() makes key, agent.toml and server.json, all private, and 
       name: "web1",
       addresses: ["manage.test:7022"],
       caCertificates: ["-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"],
+      formerCaCertificates: [],
       generation: 0,
       serverKey: null,
     });

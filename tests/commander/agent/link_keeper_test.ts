@@ -11,6 +11,8 @@ interface Kept {
   readonly timers: FakeTimers;
   /** When each attempt was made. */
   readonly attempts: number[];
+  /** What time each one was given. */
+  readonly times: (number | undefined)[];
   readonly lines: string[];
   readonly stop: AbortController;
   readonly done: Promise<void>;
@@ -21,10 +23,12 @@ interface Kept {
 /** A keeper whose attempts come out as the script says: an error, or "link". The last one is repeated. */
 function keep(script: readonly (Error | "link")[], random: () => number): Kept {
   const timers = new FakeTimers(), attempts: number[] = [], lines: string[] = [];
+  const times: (number | undefined)[] = [];
   const stop = new AbortController();
   let lose = (_error: ResetError): void => {};
   const keeper = new LinkKeeper<"link">({
-    dial: () => {
+    dial: (_signal, timeMs) => {
+      times.push(timeMs);
       const outcome = script[Math.min(attempts.length, script.length - 1)] ?? "link";
       attempts.push(timers.monotonicMs());
       return outcome === "link" ? Promise.resolve(outcome) : Promise.reject(outcome);
@@ -38,6 +42,7 @@ function keep(script: readonly (Error | "link")[], random: () => number): Kept {
   return {
     timers,
     attempts,
+    times,
     lines,
     stop,
     done,
@@ -125,6 +130,18 @@ Deno.test("LinkKeeper does not ring at once at a server that has ended the link 
   kept.stop.abort();
   kept.lose();
   await kept.done;
+});
+
+Deno.test("LinkKeeper has more patience with each third attempt of a long outage, and with none of a short one", async () => {
+  const kept = keep([unreachable], () => 0.5);
+  await kept.timers.pass(3 * 60_000);
+  kept.stop.abort();
+  await kept.done;
+  const early = kept.attempts.findIndex((atMs) => atMs >= 2 * 60_000);
+  assert.deepEqual(new Set(kept.times.slice(0, early)), new Set([undefined]));
+  const late = kept.times.slice(early);
+  assert.ok(late.length >= 12);
+  assert.equal(late.filter((timeMs) => timeMs === 20_000).length, Math.floor(late.length / 3));
 });
 
 Deno.test("LinkKeeper says another trouble at once, and each again after ten minutes", async () => {

@@ -5,7 +5,9 @@ import { configGround, readAgentConfig } from "../../../src/commander/agent/agen
 import { AgentFolder } from "../../../src/commander/agent/agent_folder.ts";
 import { joinServer } from "../../../src/commander/agent/join.ts";
 import { formatJoinToken, parseJoinToken } from "../../../src/protocol/manage/join_token.ts";
-import { systemRandomBytes, systemTimers } from "../../../src/protocol/rpc/timers.ts";
+import { type RandomBytes, systemRandomBytes, systemTimers } from "../../../src/protocol/rpc/timers.ts";
+import { parseIp } from "../../../src/protocol/knock/address.ts";
+import type { ListenAddress } from "../../../src/server/knock/listen_address.ts";
 import { openDataFolder } from "../../../src/server/manage/data_folder.ts";
 import { initServer } from "../../../src/server/manage/init.ts";
 import { invite } from "../../../src/server/manage/invite.ts";
@@ -17,7 +19,10 @@ import { Log } from "../../../src/system/log.ts";
 import { until } from "../../e2e/until.ts";
 import { ScriptedStarters } from "./agent_under_test.ts";
 
-const LOOPBACK = { ip: "127.0.0.1", port: 0 };
+const LOOPBACK: ListenAddress = { ip: parseIp("127.0.0.1"), port: 0 };
+
+/** Pauses between attempts are short, everything else is random. */
+const random: RandomBytes = (length) => length === 4 ? new Uint8Array(4).fill(6) : systemRandomBytes(length);
 
 function quiet(lines: string[]): Log {
   return new Log({ role: "test", format: "text", write: (line) => void lines.push(line) });
@@ -26,9 +31,8 @@ function quiet(lines: string[]): Log {
 Deno.test("Agent joins the real server, links by one of its addresses, takes a new CA and survives a restart", async () => {
   const base = await Deno.makeTempDir(), path = `${base}/server`, lines: string[] = [];
   await initServer({ folder: path, addresses: ["127.0.0.1:7022"] });
-  const start = (address: { ip: string; port: number }): Promise<ManageServer> =>
-    // deno-lint-ignore no-explicit-any -- the form of an address is the server's own
-    ManageServer.start({ folder: path, address: address as any }, { log: quiet(lines), clock: systemClock });
+  const start = (address: ListenAddress): Promise<ManageServer> =>
+    ManageServer.start({ folder: path, address }, { log: quiet(lines), clock: systemClock });
   let server = await start(LOOPBACK);
   const port = Number(/:(\d+)$/.exec(String(server.address))?.[1]);
   const folder = new AgentFolder(`${base}/agent`);
@@ -58,7 +62,7 @@ Deno.test("Agent joins the real server, links by one of its addresses, takes a n
     version: "1.2.3",
     starters: new ScriptedStarters(),
     timers: systemTimers,
-    random: systemRandomBytes,
+    random,
     log: quiet(lines),
   });
   const data = await openDataFolder(path);

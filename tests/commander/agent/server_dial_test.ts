@@ -116,6 +116,16 @@ Deno.test("firstProven() closes connections that stand and are not needed", asyn
   assert.deepEqual(scripted.discarded, ["two"]);
 });
 
+Deno.test("firstProven() takes as long as it is given, for names that are slow to resolve", async () => {
+  const { steps, timers } = new Scripted({ "slow:1": { dialMs: 5_500, proofMs: 600 } });
+  const short = firstProven(["slow:1"], steps, new AbortController().signal);
+  const long = firstProven(["slow:1"], { ...steps, timeMs: 20_000 }, new AbortController().signal);
+  short.catch(() => {});
+  await timers.pass(20_000);
+  await assert.rejects(short, /no answer within 4 s/);
+  assert.equal(await long, "slow:1");
+});
+
 Deno.test("firstProven() gives up after 4 s, and everything is closed", async () => {
   const scripted = new Scripted({ stands: { dialMs: 10 }, stuck: { dialMs: Infinity } });
   const errors: TransportError[] = [];

@@ -54,6 +54,8 @@ class Stage implements AsyncDisposable {
   readonly desk: SessionDesk;
   readonly link: LinkGround;
   readonly flows: KeptFlow[] = [];
+  /** What was logged. */
+  readonly lines: string[] = [];
   readonly #folder: string;
   /** Called at each question for agent.toml. */
   policy: () => AgentConfig | null = () => configOf("");
@@ -77,7 +79,7 @@ class Stage implements AsyncDisposable {
       onEnded: () => {},
       timers: systemTimers,
       random: systemRandomBytes,
-      log: new Log({ role: "agent", format: "text", write: () => {} }),
+      log: new Log({ role: "agent", format: "text", write: (line) => void this.lines.push(line) }),
     });
   }
 
@@ -129,6 +131,30 @@ Deno.test("SessionDesk ends a session at once when agent.toml has changed while 
   await stage.desk.take(await stage.flow({ action: "exec" }), stage.link);
   assert.deepEqual(stage.starters.begun[0]?.endings, ["revoked"]);
   await until("its row is written", () => stage.spool.pending().length === 1);
+});
+
+Deno.test("SessionDesk logs that a session was tampered with on its way, and ends it as lost", async () => {
+  await using stage = await Stage.open();
+  const flow = await stage.flow({ action: "exec" });
+  await stage.desk.take(flow, stage.link);
+  // A record of its proper length, which nobody with the key has written.
+  await flow.far?.write(new Uint8Array([0, 0, 0, 20, ...new Uint8Array(20)]));
+  await until("it is over", () => stage.starters.begun[0]?.viewersLost === 1);
+  const line = stage.lines.find((line) => line.includes("session tampered with"));
+  assert.match(
+    line ?? "",
+    / WARN agent: session tampered with session=[0-9a-f]{16} administrator=alice error=/,
+  );
+  assert.deepEqual(stage.starters.begun[0]?.endings, ["lost"]);
+});
+
+Deno.test("SessionDesk logs nothing of the kind when the flow is only lost", async () => {
+  await using stage = await Stage.open();
+  const flow = await stage.flow({ action: "exec" });
+  await stage.desk.take(flow, stage.link);
+  flow.far?.close();
+  await until("it is over", () => stage.starters.begun[0]?.viewersLost === 1);
+  assert.equal(stage.lines.some((line) => line.includes("tampered")), false);
 });
 
 Deno.test("SessionDesk ends a session that nobody is left to see", async () => {

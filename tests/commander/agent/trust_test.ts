@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DEFAULT_AGENT_TOML, readAgentConfig } from "../../../src/commander/agent/agent_config.ts";
+import { DEFAULT_AGENT_TOML } from "../../../src/commander/agent/agent_config.ts";
 import { AgentFolder } from "../../../src/commander/agent/agent_folder.ts";
 import { trustAdministrator, withAdmins } from "../../../src/commander/agent/trust.ts";
 import { fingerprint, formatPublicKey } from "../../../src/protocol/manage/signing_key.ts";
@@ -22,7 +22,7 @@ async function withFolder(toml: string, act: (folder: AgentFolder) => Promise<vo
 }
 
 async function adminsOf(folder: AgentFolder): Promise<string[]> {
-  return (await readAgentConfig(folder.configPath, { passwd: "", ownUid: 0 })).admins.map(({ name, key }) =>
+  return configOf(await Deno.readTextFile(folder.configPath)).admins.map(({ name, key }) =>
     asText(name, key)
   );
 }
@@ -66,6 +66,21 @@ Deno.test("trustAdministrator() takes the key last seen under a name", async () 
       message: 'cannot trust "bob": no administrator of that name was here, but alice',
       hint: /NAME:KEY/,
     });
+  });
+});
+
+Deno.test("trustAdministrator() replaces no pinned key by one that the server has only shown under the name", async () => {
+  await withFolder("", async (folder) => {
+    await trustAdministrator(folder, asText("alice", alice));
+    // Anybody whom the server calls alice.
+    await folder.noteAdministrator({ name: "alice", key: second });
+    await assert.rejects(trustAdministrator(folder, "alice"), {
+      message: `cannot trust "alice" by name alone: the key last seen is ${fingerprint(second)}, ` +
+        `agent.toml pins ${fingerprint(alice)}`,
+      hint: /NAME:KEY/,
+    });
+    assert.deepEqual(await adminsOf(folder), [asText("alice", alice)]);
+    assert.equal((await trustAdministrator(folder, asText("alice", second))).replaced, fingerprint(alice));
   });
 });
 

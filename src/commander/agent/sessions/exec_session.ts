@@ -111,7 +111,7 @@ class ExecSession implements HostedSession {
     });
     this.#process = process;
     this.#view = view;
-    void this.#feed(items, child.stdin);
+    void this.#feed(items, process, () => context.signal.aborted);
     void process.exitCode.then((exitCode) => this.#exited(exitCode));
     return view;
   }
@@ -127,23 +127,34 @@ class ExecSession implements HostedSession {
     }
   }
 
-  /** Standard input, until its end, or until the program takes no more. */
-  async #feed(items: AsyncIterableIterator<Bytes>, stdin: WritableStream<Bytes>): Promise<void> {
-    const writer = stdin.getWriter();
+  /** Standard input, until its end, or until the program takes no more. @param isLeft whether the caller has gone */
+  async #feed(
+    items: AsyncIterableIterator<Bytes>,
+    { child, exitCode }: SessionProcess,
+    isLeft: () => boolean,
+  ): Promise<void> {
+    const writer = child.stdin.getWriter();
     writer.closed.catch(() => {});
+    let isCut = false;
     try {
       for await (const bytes of items) {
-        if (bytes.length === 0) {
+        if (bytes.length === 0 || !await writer.write(bytes).then(() => true, () => false)) {
           break;
         }
-        await writer.write(bytes);
         this.#bytesIn += bytes.length;
       }
-      await writer.close();
     } catch {
-      // The program has closed it, or is gone; or nobody is there who could send more.
-      await writer.abort().catch(() => {});
+      isCut = true;
     }
+    // Cut off, perhaps in the middle of a line by somebody who wants half of it to be run: the program must not find the
+    // end of its input there. It is ended first; whoever has gone is noticed elsewhere.
+    if (isCut && !isLeft()) {
+      this.end("closed");
+    }
+    if (isCut || isLeft()) {
+      await exitCode;
+    }
+    await writer.close().catch(() => {});
   }
 
   async #exited(exitCode: number): Promise<void> {

@@ -97,7 +97,6 @@ class ForwardSession implements HostedSession {
       closed: () => this.#open.delete(connection),
     });
     this.#open.add(connection);
-    signal.addEventListener("abort", () => void connection.return(), { once: true });
     return connection;
   }
 

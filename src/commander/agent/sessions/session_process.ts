@@ -6,9 +6,7 @@
  */
 import { SHELL } from "../../knock/shell_path.ts";
 import type { SessionConfig } from "./hosted_session.ts";
-
-/** Everything that sessions need run permission for. */
-export const SESSION_PROGRAMS: readonly string[] = [SHELL];
+import { StandbyEnder } from "./standby_ender.ts";
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -16,6 +14,12 @@ const ENVIRONMENT: Readonly<Record<string, string>> = { PATH, LANG: "C.UTF-8" };
 
 /** What the shell calls itself where it says why a program could not be started. */
 const NAME = "host";
+
+// The service that the agent is has a strict umask and is spared when memory runs out; its sessions are neither.
+const SURROUNDINGS = `
+umask 022
+read -r score </proc/self/oom_score_adj && [ "$score" -lt 0 ] && echo 0 >/proc/self/oom_score_adj
+`;
 
 // Where there is no such folder it stays in /. A name that looks like an option of `exec` is one for some shells.
 const ENTER = `
@@ -33,6 +37,8 @@ exec "$@"
  * set, and the folder is entered as that user. Whoever may not become that user runs nothing.
  */
 export const EXEC_AS_USER = `
+{ ${SURROUNDINGS} } 2>/dev/null
+unset score
 if [ -n "$POSTERN_UID" ]; then
   set -- setpriv --reuid "$POSTERN_UID" --regid "$POSTERN_GID" --init-groups -- /bin/sh -c '${ENTER}' "$0" "$@"
   unset POSTERN_UID POSTERN_GID
@@ -95,6 +101,8 @@ export function startScript(
 const END_SESSIONS = `
 left() {
   paths=$(grep -lsE -- "\\) [^ZX] [0-9]+ [0-9]+ ($1) " /proc/[0-9]*/stat)
+  # Some shells go on where no process is to be had for grep; to have found nothing it must have been there.
+  [ "$?" -lt 126 ] || exit 1
   [ -n "$paths" ]
 }
 tell() {
@@ -116,6 +124,24 @@ done
 exit 1
 `;
 
+/** Ends sessions where nothing can be started any more; null: nobody is there who could. */
+let standby: StandbyEnder | null = null;
+
+/**
+ * Has sessions ended also where they hold every process that there may be, until it is disposed of.
+ *
+ * @throws {Error} of the runtime when no process is to be had
+ */
+export function keepEnderReady(): AsyncDisposable {
+  const ender = standby = StandbyEnder.start();
+  return {
+    async [Symbol.asyncDispose](): Promise<void> {
+      standby = null;
+      await ender[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /**
  * Ends every process of these sessions, among them what ignores SIGHUP or went to the background; takes 4 s at most.
  * Never rejects.
@@ -129,7 +155,7 @@ export async function endSessions(
   others: readonly number[] = [],
 ): Promise<boolean> {
   const sessionIds = [...leaders.map(({ child }) => child.pid), ...others];
-  const isGone = await runEnding(sessionIds.join("|"));
+  const isGone = await runEnding(sessionIds.join("|")) || (await standby?.end(sessionIds) ?? false);
   for (const { child, exitCode } of leaders) {
     if (isGone) {
       await exitCode;

@@ -206,13 +206,7 @@ class ShellSession implements HostedSession {
       over: () => this.#left(view, context.signal),
     });
     this.#view = view;
-    const { signal } = context;
-    signal.addEventListener("abort", () => void view.return(), { once: true });
-    if (signal.aborted) {
-      void view.return();
-    } else {
-      void this.#type(items, view, viewer);
-    }
+    void this.#type(items, view, viewer);
     return view;
   }
 

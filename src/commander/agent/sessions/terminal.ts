@@ -49,8 +49,14 @@ exec 3>&-
 set -- "$SHELL" $login
 ${EXEC_AS_USER}`;
 
-/** script(1) hands its command to `$SHELL`. */
-const OUTSIDE = `exec 3>&2 script -qfec "$POSTERN_INSIDE" /dev/null`;
+/**
+ * script(1) hands its command to `$SHELL`. It goes on for ever when the agent is killed, with nobody who could reach the
+ * shell: so it goes with the agent, and the terminal hangs up. A setpriv that cannot do that does not keep anybody out.
+ */
+const OUTSIDE = `
+setpriv --pdeathsig KILL true >/dev/null 2>&1 && set -- setpriv --pdeathsig KILL
+exec 3>&2 "$@" script -qfec "$POSTERN_INSIDE" /dev/null
+`;
 
 const RESIZE = `exec stty -F "$1" rows "$2" cols "$3"`;
 

@@ -321,6 +321,30 @@ for (const [ending, how] of [["closed", "normal"], ["lost", "internal"]] as cons
   });
 }
 
+for (const how of ["normal", "internal", "cancel", "unreadable"] as const) {
+  Deno.test(`hostExec() lets the program find no end of an input that was cut off ("${how}")`, async () => {
+    using stand = stage();
+    const session = hostExec(stand.ground);
+    await using pair = join(session.handlers);
+    const controller = new AbortController();
+    const unreadable = Promise.withResolvers<void>();
+    // What a shell is given without its last line feed it runs at the end of its input.
+    const input = async function* (): AsyncGenerator<Bytes> {
+      yield encoder.encode(`trap "" HUP TERM; cd '${stand.folder}' && echo ready\n : > half-a-line`);
+      await unreadable.promise;
+    };
+    const output = pair.dialler.client.exec({ command: ["/bin/sh"] }, input(), { signal: controller.signal });
+    await output.next();
+    unreadable.promise.catch(() => {});
+    if (how === "unreadable") unreadable.reject(new Error("a disk fails"));
+    else if (how === "cancel") controller.abort();
+    else pair.dialler.close(how);
+    await session.ended;
+    unreadable.resolve();
+    assert.deepEqual([...Deno.readDirSync(stand.folder)], []);
+  });
+}
+
 Deno.test("hostExec() tells the caller that the host ends it, and kills what ignores a hang-up", async () => {
   for (const ending of ["revoked", "expired", "agent_stopped"] as const) {
     using stand = stage();

@@ -259,6 +259,17 @@ Deno.test("hostForward() tells the administrator that the target broke the conne
   await assert.rejects(all(output), /the target broke the connection/);
 });
 
+Deno.test("hostForward() ends a connection of which only the administrator's half was left", async () => {
+  using stand = stage();
+  await using target = new Target((connection) => connection.closeWrite());
+  const session = hostForward(stand.ground);
+  await using pair = join(session.handlers);
+  const output = connect(pair, target.port, new ItemQueue<Bytes>());
+  for (let empty = 0; empty < 2; empty++) assert.deepEqual((await output.next()).value, NO_BYTES);
+  session.end("expired");
+  await assert.rejects(output.next(), /web1 ended the session/);
+});
+
 for (const how of ["session", "caller", "connection", "signal"] as const) {
   Deno.test(`hostForward() closes its connections when the ${how} ends`, async () => {
     using stand = stage();

@@ -1,21 +1,18 @@
 import assert from "node:assert/strict";
-import {
-  endSessions,
-  SESSION_PROGRAMS,
-  startScript,
-} from "../../../../src/commander/agent/sessions/session_process.ts";
+import { SHELL } from "../../../../src/commander/knock/shell_path.ts";
+import { endSessions, startScript } from "../../../../src/commander/agent/sessions/session_process.ts";
 import { until } from "../../../e2e/until.ts";
 import { isGone } from "./session_stage.ts";
 
 const program = new URL("permission_program.ts", import.meta.url).pathname;
 
-Deno.test("SESSION_PROGRAMS is all that may be run for shells and programs, resize and kill included", async () => {
+Deno.test("SHELL is all that may be run for shells and programs, resize and kill included", async () => {
   const record = Deno.makeTempDirSync({ prefix: "postern-session-" });
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--no-prompt",
-      `--allow-run=${SESSION_PROGRAMS.join(",")}`,
+      `--allow-run=${SHELL}`,
       `--allow-write=${record}`,
       program,
       record,

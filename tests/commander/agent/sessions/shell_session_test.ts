@@ -272,6 +272,20 @@ Deno.test("hostShell() says how much of the missed output it has no more", async
   assert.equal((await session.ended).ending, "closed");
 });
 
+Deno.test("hostShell() gives what is new to a viewer that claims to have seen more than there was", async () => {
+  using stand = stage();
+  const session = hostShell(stand.ground, { outlivesLink: true });
+  {
+    await using viewer = new Viewer(session.handlers);
+    await ask(viewer, "true");
+  }
+  await using again = new Viewer(session.attach(), { seenBytes: 1e12 });
+  assert.equal(await ask(again, "echo new"), "new");
+  assert.deepEqual(again.facts, []);
+  again.leave();
+  await session.ended;
+});
+
 Deno.test("hostShell() hands the shell over to a newer viewer and tells the old one", async () => {
   using stand = stage();
   const session = hostShell(stand.ground, { outlivesLink: true });
@@ -317,6 +331,20 @@ Deno.test("hostShell() is abandoned when nobody takes it up in time", async () =
   assert.equal((await session.ended).ending, "abandoned");
   assert.equal(timers.pending, 0);
 });
+
+for (const how of ["cancel", "internal", "normal"] as const) {
+  Deno.test(`hostShell() waits for another viewer where the first one is lost while the shell starts ("${how}")`, async () => {
+    using stand = stage({ detachGraceMs: 100 });
+    const session = hostShell(stand.ground, { outlivesLink: true });
+    await using viewer = new Viewer(session.handlers);
+    await Promise.resolve();
+    if (how === "cancel") viewer.cancel();
+    else viewer.pair.dialler.close(how);
+    session.viewerLost();
+    // And not for ever: nobody may be coming.
+    assert.equal((await session.ended).ending, "abandoned");
+  });
+}
 
 Deno.test("hostShell() is abandoned when whoever took it up never comes", async () => {
   const timers = new FakeTimers();
