@@ -51,19 +51,25 @@ const START_LIMIT_MS = 20_000;
  * Starts the program once without each flag and each scope.
  *
  * @param options.optional scopes that it starts without, too; they are left alone
+ * @param options.code what it must end with. @default 1
  * @returns what was taken away, one line each
- * @throws {AssertionError} if it starts all the same, ends otherwise than with 1, or does not name what it misses
+ * @throws {AssertionError} if it starts all the same, ends otherwise than so, or does not name what it misses
  */
 export async function eachFlagIsNeeded(
   startable: Startable,
   flags: readonly string[],
-  options: { optional?: ReadonlySet<string> } = {},
+  options: { optional?: ReadonlySet<string>; code?: number } = {},
 ): Promise<string[]> {
+  const { code: expected = 1 } = options;
   const tried: string[] = [];
   for (const { removed, name, scopes, flags: left } of reductions(flags)) {
     if (scopes.length > 0 && scopes.every((scope) => options.optional?.has(`${name}=${scope}`))) continue;
     const { code, stderr } = await runToEnd(startable, left);
-    assert.equal(code, 1, `without ${removed} it ended with ${code}, accepted is 1; it said:\n${stderr}`);
+    assert.equal(
+      code,
+      expected,
+      `without ${removed} it ended with ${code}, accepted is ${expected}; it said:\n${stderr}`,
+    );
     assert.ok(
       namesFlag(stderr, name, scopes),
       `without ${removed} it did not name that flag; it said:\n${stderr}`,

@@ -17,6 +17,8 @@ import { exit, printNotice } from "./terminal.ts";
 const LINE = "postern client exec";
 /** Nobody reads standard output any more: what a shell says of a program that SIGPIPE has ended. */
 const EXIT_BROKEN_PIPE = 141;
+/** The program is not there, as shells and the host say it. */
+const EXIT_NOT_FOUND = 127;
 /** Program and arguments together, as the host takes them. */
 const MAX_COMMAND_BYTES = 128 * 1024;
 
@@ -76,6 +78,7 @@ async function execOn(
       signal,
     });
     await link.leave();
+    if (exitCode === EXIT_NOT_FOUND) hintAtShell(host, command);
     return exitCode;
   } catch (error) {
     const isUnread = error instanceof Deno.errors.BrokenPipe;
@@ -83,8 +86,18 @@ async function execOn(
       await ending.close();
       return isUnread ? EXIT_BROKEN_PIPE : ending.exitCode;
     }
+    // Or the server's audit had a lost link for each refused session.
+    await ending.close();
     return exitWithoutSession(error, { host, acceptLine: acceptLine(host, command, values) });
   }
+}
+
+/** A whole line of a shell in one word is no name of a program. */
+function hintAtShell(host: string, [program = "", ...rest]: readonly string[]): void {
+  if (rest.length > 0 || !/[\s|&;<>$]/.test(program)) return;
+  printNotice(
+    `hint: it runs without a shell; this takes one: ${LINE} ${host} -- sh -c ${shellWord(program)}`,
+  );
 }
 
 /** As it has to be typed. */

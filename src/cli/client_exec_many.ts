@@ -55,7 +55,12 @@ export async function execOnTagged(
         views.set(host, view);
         return view;
       },
-      onOutcome: (outcome) => (views.get(outcome.host) ?? viewOf(outcome.host)).done(outcome),
+      onOutcome: (outcome) => {
+        const view = views.get(outcome.host) ?? viewOf(outcome.host);
+        // What it holds is not needed any more, and there may be thousands.
+        views.delete(outcome.host);
+        return view.done(outcome);
+      },
     });
     await link.leave();
     const summary = summaryOf(outcomes);
@@ -84,8 +89,8 @@ function summaryOf(outcomes: readonly HostOutcome[]): string | null {
 function linesView(): (host: string) => HostView {
   const stdout = new SharedStream(Deno.stdout), stderr = new SharedStream(Deno.stderr);
   return (host) => {
-    const out = new LineOutput(host, (bytes) => stdout.write(bytes));
-    const errors = new LineOutput(host, (bytes) => stderr.write(bytes));
+    const out = new LineOutput(host, (bytes) => stdout.write(bytes), Deno.stdout.isTerminal());
+    const errors = new LineOutput(host, (bytes) => stderr.write(bytes), Deno.stderr.isTerminal());
     return {
       stdout: (bytes): Promise<void> => out.take(bytes),
       stderr: (bytes): Promise<void> => errors.take(bytes),

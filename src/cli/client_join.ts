@@ -2,10 +2,10 @@
 import { joinServer } from "../client/manage/join.ts";
 import { manageFolder } from "../client/manage/manage_folder.ts";
 import { joinPermissions, manageScope } from "../client/manage/permissions.ts";
-import { MAX_TOKEN_CHARACTERS } from "../protocol/manage/join_token.ts";
 import { fingerprint } from "../protocol/manage/signing_key.ts";
 import { systemTimers } from "../protocol/rpc/timers.ts";
 import { EndingSignals } from "./ending_signals.ts";
+import { givenToken } from "./hidden_line.ts";
 import { manageFailure } from "./manage_failure.ts";
 import { requireManagePermissions } from "./manage_permissions.ts";
 import type { OptionValues } from "./parse.ts";
@@ -18,7 +18,7 @@ export async function clientJoin(values: OptionValues, invocation: Invocation): 
   const folder = manageFolder(dir);
   const [operand = ""] = values.operands;
   requireManagePermissions(joinPermissions(manageScope(dir), operand), invocation, "cannot join");
-  const token = operand === "-" ? await readToken() : operand;
+  const token = await givenToken(operand);
   using ending = new EndingSignals("could not join");
   try {
     const { name, addresses, server, publicKey } = await joinServer({
@@ -41,20 +41,4 @@ export async function clientJoin(values: OptionValues, invocation: Invocation): 
   printNotice(
     `  postern client identity${option}   prints what hosts trust you by: postern commander agent trust`,
   );
-}
-
-async function readToken(): Promise<string> {
-  if (Deno.stdin.isTerminal()) {
-    const { readHiddenLine } = await import("./hidden_line.ts");
-    return await readHiddenLine("token: ");
-  }
-  // One more, so that what is too long is found to be.
-  const bytes = new Uint8Array(MAX_TOKEN_CHARACTERS + 1);
-  let length = 0;
-  while (length < bytes.length) {
-    const count = await Deno.stdin.read(bytes.subarray(length));
-    if (count === null) break;
-    length += count;
-  }
-  return new TextDecoder().decode(bytes.subarray(0, length));
 }

@@ -26,18 +26,15 @@ export async function clientShell(values: OptionValues, invocation: Invocation):
   const attach = values.text("attach");
   const session = attach === undefined ? null : requireSessionId(attach);
   const dir = values.text("dir"), recordPath = values.text("record");
-  requireManagePermissions(
-    shellPermissions({ ...manageScope(dir), recordPath }),
-    invocation,
-    "cannot open a shell",
-  );
-  const folder = manageFolder(dir);
   const terminal = new Terminal();
   using signals = new LeavingSignals(() => terminal.setRaw(false));
   const onNotice = (line: string): void => terminal.notice(line);
   let recording: ShellRecording | null = null;
   let code: number;
   try {
+    const needed = shellPermissions({ ...manageScope(dir), recordPath });
+    requireManagePermissions(needed, invocation, "cannot open a shell");
+    const folder = manageFolder(dir);
     if (recordPath !== undefined) recording = record(recordPath, host ?? `session ${session}`, terminal);
     code = await runShell({
       attach: session,
@@ -57,6 +54,7 @@ export async function clientShell(values: OptionValues, invocation: Invocation):
       random: Math.random,
       onNotice,
       signal: signals.signal,
+      attachOptions: dirWords(dir).map((word) => ` ${word}`).join(""),
     });
   } catch (error) {
     recording?.close();

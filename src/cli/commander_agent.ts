@@ -3,7 +3,7 @@ import { type AgentConfig, configGround, readAgentConfig } from "../commander/ag
 import { AgentFolder, type AgentServer } from "../commander/agent/agent_folder.ts";
 import { joinServer } from "../commander/agent/join.ts";
 import { agentPermissions, configPermissions, joinPermissions } from "../commander/agent/permissions.ts";
-import { MAX_TOKEN_CHARACTERS, parseJoinToken } from "../protocol/manage/join_token.ts";
+import { parseJoinToken } from "../protocol/manage/join_token.ts";
 import { formatPattern } from "../protocol/manage/target_pattern.ts";
 import { systemRandomBytes, systemTimers } from "../protocol/rpc/timers.ts";
 import { describeError } from "../system/failure.ts";
@@ -11,6 +11,7 @@ import { absolutePath } from "../system/path.ts";
 import { permissionSet } from "../system/permissions.ts";
 import { printCheckSummary } from "./check_summary.ts";
 import { EndingSignals } from "./ending_signals.ts";
+import { givenToken } from "./hidden_line.ts";
 import { logFormat } from "./log_format.ts";
 import type { OptionValues } from "./parse.ts";
 import { enforcePermissions, type Invocation, requirePermissions } from "./permission_audit.ts";
@@ -37,7 +38,7 @@ export async function commanderAgent(values: OptionValues, invocation: Invocatio
 }
 
 async function joinHost(folder: AgentFolder, operand: string, invocation: Invocation): Promise<void> {
-  const token = operand === "-" ? await readToken() : operand;
+  const token = await givenToken(operand);
   requirePermissions(
     permissionSet(joinPermissions(folder.path, addressesOf(token))),
     invocation,
@@ -66,19 +67,6 @@ function addressesOf(token: string): readonly string[] {
   } catch {
     return [];
   }
-}
-
-async function readToken(): Promise<string> {
-  if (Deno.stdin.isTerminal()) return await (await import("./hidden_line.ts")).readHiddenLine("token: ");
-  // One more, so that what is too long is found to be.
-  const bytes = new Uint8Array(MAX_TOKEN_CHARACTERS + 1);
-  let length = 0;
-  while (length < bytes.length) {
-    const count = await Deno.stdin.read(bytes.subarray(length));
-    if (count === null) break;
-    length += count;
-  }
-  return new TextDecoder().decode(bytes.subarray(0, length));
 }
 
 function facts(server: AgentServer, config: AgentConfig): [string, string][] {

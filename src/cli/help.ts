@@ -184,7 +184,7 @@ function commandPage(command: CommandSpec, program: Program): string {
     ...(operands.length === 0 ? [] : [
       "Words:",
       ...rows([
-        ...operands.map((operand) => [operand.value, withRemarks(operand)] as const),
+        ...operands.map((operand) => [operand.value, told(withRemarks(operand), program)] as const),
         ...(rest === undefined ? [] : [[`-- ${rest.value}`, rest.help] as const]),
       ]),
       "",

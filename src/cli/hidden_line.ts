@@ -15,6 +15,9 @@ const EXIT_INTERRUPTED = SIGNAL_EXIT + 2;
 /** More than this is something else than a key, pasted by mistake. */
 const MAX_LINE_CHARS = 4096;
 
+/** More than any token with the line breaks of a mail; what is longer is cut, and so refused. */
+const MAX_TOKEN_BYTES = 65_536;
+
 /** What a key on the keyboard means in raw mode, by its byte. */
 const ENTER = [0x0a, 0x0d],
   END_OF_INPUT = 0x04,
@@ -44,6 +47,40 @@ export class HiddenLine {
     }
     return "more";
   }
+}
+
+/** A token as it is pasted: mails and chats break long lines, so only an Enter behind all that arrives at once ends it. */
+export class HiddenToken extends HiddenLine {
+  /** Takes what was typed or pasted. */
+  override take(typed: Uint8Array): "more" | "done" | "interrupted" {
+    const outcome = super.take(typed.filter((byte) => !ENTER.includes(byte)));
+    const isEnded = ENTER.includes(typed.at(-1) ?? 0);
+    return outcome === "more" && isEnded ? "done" : outcome;
+  }
+}
+
+/**
+ * The token of a join: as it was given, or for `-` from standard input, and on a terminal asked for. Without the spaces
+ * and line breaks that copying puts into it: no token has any.
+ */
+export async function givenToken(operand: string): Promise<string> {
+  const text = operand !== "-"
+    ? operand
+    : Deno.stdin.isTerminal()
+    ? await readRawLine("token: ", new HiddenToken())
+    : await pipedText();
+  return text.replaceAll(/\s+/g, "");
+}
+
+async function pipedText(): Promise<string> {
+  const bytes = new Uint8Array(MAX_TOKEN_BYTES);
+  let length = 0;
+  while (length < bytes.length) {
+    const count = await Deno.stdin.read(bytes.subarray(length));
+    if (count === null) break;
+    length += count;
+  }
+  return new TextDecoder().decode(bytes.subarray(0, length));
 }
 
 /** Asks on standard error and reads a line from the terminal that standard input is. Ctrl-C ends the program. */

@@ -120,7 +120,7 @@ function commandPage(name: string, command: CommandSpec): string {
     ...(operands.length === 0 ? [] : [{
       title: "OPERANDS",
       lines: terms([
-        ...operands.map((each) => [italic(each.value), withRemarks(each)] as const),
+        ...operands.map((each) => [italic(each.value), told(withRemarks(each))] as const),
         ...(rest === undefined
           ? []
           : [[`${bold("--")} ${italic(rest.value)}`, sentence(rest.help)] as const]),

@@ -285,6 +285,8 @@ export const MANAGE_COMMANDS: readonly CommandSpec[] = [
     description: [
       "Makes the folder of a server, readable by nobody else. The addresses are where others reach it, and become part of " +
       "every token. The policy.toml it writes lets every invited administrator do everything; read it.",
+      "Prefer names to numbers in the addresses: to move the server later, stop it, take the folder along, and let the " +
+      "name lead there.",
     ],
     options: [
       {
@@ -452,7 +454,6 @@ export const MANAGE_COMMANDS: readonly CommandSpec[] = [
       run: "the shell, which starts what sessions run",
       read: "its folder",
       write: "its folder",
-      env: "the environment that sessions begin with",
       sys: "name and user of this host",
     },
   },

@@ -44,7 +44,7 @@ export function checkOperands(
 }
 
 /** What is run elsewhere stands behind a "--", or its options would be taken for ours. */
-function restHint({ path, operands = [], rest }: CommandSpec): string {
+export function restHint({ path, operands = [], rest }: CommandSpec): string {
   const line = ["postern", ...path, ...operands.map(({ value }) => value), "--", rest?.value ?? ""];
   return `what is run comes after "--": ${line.join(" ")}`;
 }

@@ -178,7 +178,7 @@ function convert(command: CommandSpec, spec: OptionSpec, text: string): string |
       const [, digits, unit] = /^([0-9]{1,9})(ms|s|m|h)$/.exec(text) ?? [];
       const value = Number(digits) * (DURATION_UNIT_MS.get(unit ?? "") ?? NaN);
       if (value >= min && value <= max) return value;
-      const range = `from ${min}ms to ${max / 60_000}m`;
+      const range = `from ${inUnits(min)} to ${inUnits(max)}`;
       throw usage(
         command,
         `option ${optionName(spec)}: found "${text}", accepted: a number with ms, s, m or h, ${range}`,
@@ -193,6 +193,12 @@ function convert(command: CommandSpec, spec: OptionSpec, text: string): string |
       }
       return text;
   }
+}
+
+/** In the largest unit that leaves no fraction. */
+function inUnits(ms: number): string {
+  const [unit, unitMs] = [...DURATION_UNIT_MS].findLast(([, each]) => ms > 0 && ms % each === 0) ?? ["ms", 1];
+  return `${ms / unitMs}${unit}`;
 }
 
 /** How an error names an option: `--address (-a)`. */

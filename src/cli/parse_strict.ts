@@ -4,6 +4,7 @@
  */
 import { suggest } from "../system/suggest.ts";
 import type { UsageFailure } from "../system/failure.ts";
+import { restHint } from "./operands.ts";
 import { optionName, type OptionToken, usage } from "./parse.ts";
 import { COMMANDS, type CommandSpec, type OptionSpec } from "./table.ts";
 
@@ -124,6 +125,11 @@ function unknownOption(command: CommandSpec, options: readonly OptionSpec[], raw
   return usage(
     command,
     `unknown option "${rawName}"`,
-    near === undefined ? undefined : `did you mean --${near}`,
+    near !== undefined ? `did you mean --${near}` : isForOthers(command) ? restHint(command) : undefined,
   );
+}
+
+/** Whether the words behind "--" are a command line of another program, whose options are easily mistaken for ours. */
+function isForOthers({ rest }: CommandSpec): boolean {
+  return rest !== undefined && rest.isOwn !== true;
 }

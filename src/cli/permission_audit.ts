@@ -91,7 +91,12 @@ export function enforcePermissions(
   const { missing, excess } = auditPermissions(needed);
   const help = exactLineHint(needed, invocation);
   if (missing.length > 0) {
-    throw new Failure(`cannot start: permissions are missing: ${missing.join(" ")}`, help);
+    const { role, executablePath } = invocation.build;
+    const isCompiled = role !== null && executablePath === null;
+    throw new Failure(`cannot start: permissions are missing: ${missing.join(" ")}`, {
+      ...help,
+      ...(isCompiled ? { hintLines: BAKED_IN } : {}),
+    });
   }
   if (excess.length === 0) return;
   const problem = `more permissions are granted than needed: ${excess.join(" ")}`;
@@ -115,6 +120,12 @@ export function requirePermissions(needed: PermissionSet, invocation: Invocation
       : `${permissionsLine(invocation)} shows what this executable may do`,
   });
 }
+
+/** Of an executable by `deno compile`, which cannot give itself anything: neither another layout nor another job. */
+const BAKED_IN: readonly string[] = [
+  "  this one has what deno compile has baked in, of servers and commanders that for knocks alone;",
+  "  the self-extracting executable of the same role gives itself what each command line needs",
+];
 
 function exactLineHint(needed: PermissionSet, invocation: Invocation): FailureOptions {
   // Its own flags are worked out or baked in: a line with the bundle in it is nothing an operator could use.

@@ -15,7 +15,7 @@ import type { ServerConfig } from "../server/knock/config.ts";
 import type { TomlSource } from "../system/toml_file.ts";
 import { type Build, CHECKOUT } from "./build.ts";
 import type { CommandSpec, Role } from "./command_spec.ts";
-import { type OptionValues, parse } from "./parse.ts";
+import type { OptionValues } from "./parse.ts";
 import { auditPermissions } from "./permission_audit.ts";
 
 /** Where `deploy/config.toml` is put. */
@@ -76,7 +76,7 @@ export async function permissionsFor(
     }
     case "client forward": {
       const { forwardPermissions, manageScope } = await import("../client/manage/permissions.ts");
-      const { forwardListenScopes } = await import("./client_forward.ts");
+      const { forwardListenScopes } = await import("./forward_words.ts");
       return forwardPermissions({ ...manageScope(values.text("dir")), listen: forwardListenScopes(values) });
     }
     case "client replay": {
@@ -91,7 +91,7 @@ export async function permissionsFor(
       return relayPermissions(relayConfig(values));
     }
     case "server manage": {
-      const { manageConfig } = await import("./server_manage.ts");
+      const { manageConfig } = await import("./manage_config.ts");
       const { managePermissions } = await import("../server/manage/permissions.ts");
       return managePermissions(manageConfig(values));
     }
@@ -140,7 +140,7 @@ export async function permissionsFor(
       return commanderDoctorPermissions(config === null ? {} : { socketPath: config.socketPath });
     }
     case "permissions":
-      return await ownPermissions(await configAskedAbout(values, build));
+      return await (await import("./own_permissions.ts")).ownPermissions(values, build);
     case "completions":
     case "man":
       return [];
@@ -161,7 +161,8 @@ export async function rolePermissions(role: Role, configPath?: string): Promise<
   switch (role) {
     case "client": {
       const { anyClientPermissions } = await import("../client/knock/permissions.ts");
-      return anyClientPermissions();
+      const { anyManagePermissions } = await import("../client/manage/permissions.ts");
+      return withoutCoveredGrants([...anyClientPermissions(), ...anyManagePermissions()]);
     }
     case "server":
       return await serverGrants(await source());
@@ -186,17 +187,18 @@ async function commanderGrants(source: TomlSource, commandsPath?: string): Promi
 
 /** What agent.toml allows is part of it, so it is read. */
 async function agentGrants(values: OptionValues): Promise<PermissionGrant[]> {
-  const { agentPermissions, trustPermissions } = await import("../commander/agent/permissions.ts");
+  const { agentPermissions, configPermissions } = await import("../commander/agent/permissions.ts");
   const folder = absolutePath(values.requiredText("dir"));
   const token = values.text("join");
   if (token !== undefined) return await agentJoinGrants(folder, token);
-  const { read = [], sys = [] } = permissionSet(trustPermissions(folder));
+  const { read = [], sys = [] } = permissionSet(configPermissions(folder));
   requireGranted({ read, sys });
   const { AgentFolder } = await import("../commander/agent/agent_folder.ts");
   const { configGround, readAgentConfig } = await import("../commander/agent/agent_config.ts");
   const agent = new AgentFolder(folder);
-  const config = await readAgentConfig(agent.configPath, await configGround());
-  return agentPermissions(folder, await agent.readServer(), config);
+  // First, since without it the host has not joined, and that is what has to be said.
+  const server = await agent.readServer();
+  return agentPermissions(folder, server, await readAgentConfig(agent.configPath, await configGround()));
 }
 
 /** Of a token that is read from standard input nobody knows yet where it leads. */
@@ -277,23 +279,6 @@ async function anySetupPermissions(source: () => Promise<TomlSource>): Promise<P
     ...doctor.clientDoctorPermissions(anyTime),
     ...doctor.serverDoctorPermissions({ ...anyTime, config }),
     ...doctor.commanderDoctorPermissions(config),
-  ]);
-}
-
-/** The configuration of the command line behind a "--", if it has one, is what decides that one's permissions. */
-async function configAskedAbout(values: OptionValues, build: Pick<Build, "role">): Promise<string> {
-  const request = values.rest === undefined ? null : await parse(values.rest, build);
-  const named = request?.kind === "command" ? request.values.text("config") : undefined;
-  return named ?? values.requiredText("config");
-}
-
-async function ownPermissions(configPath: string): Promise<PermissionGrant[]> {
-  const { variablePermissions } = await import("../client/knock/permissions.ts");
-  const { transferVariablePermissions } = await import("../client/transfer/permissions.ts");
-  return withoutCoveredGrants([
-    { kind: "read", access: "allow", scope: configPath, from: "--config", why: "the configuration" },
-    ...variablePermissions(),
-    ...transferVariablePermissions(),
   ]);
 }
 

@@ -1,16 +1,10 @@
 /** `postern server manage`. */
-import {
-  formatListenAddress,
-  LISTEN_ADDRESS_FORMS,
-  parseListenAddress,
-} from "../server/knock/listen_address.ts";
-import type { ManageConfig } from "../server/manage/config.ts";
+import { formatListenAddress } from "../server/knock/listen_address.ts";
 import { managePermissions } from "../server/manage/permissions.ts";
-import { UsageFailure } from "../system/failure.ts";
-import { absolutePath } from "../system/path.ts";
 import { permissionSet } from "../system/permissions.ts";
 import { printFacts } from "./check_summary.ts";
 import { logFormat } from "./log_format.ts";
+import { manageConfig } from "./manage_config.ts";
 import type { OptionValues } from "./parse.ts";
 import { enforcePermissions, type Invocation, requirePermissions } from "./permission_audit.ts";
 import { printNotice } from "./terminal.ts";
@@ -35,20 +29,4 @@ export async function serverManage(values: OptionValues, invocation: Invocation)
   enforcePermissions(needed, invocation, values.flag("strict-permissions"), printNotice);
   const { runManageServer } = await import("../server/manage/run.ts");
   await runManageServer(config, { logFormat: logFormat(values) });
-}
-
-/**
- * What the options of `server manage` say.
- *
- * @throws {UsageFailure} if the address is none
- */
-export function manageConfig(values: OptionValues): ManageConfig {
-  const bind = values.requiredText("bind");
-  const address = parseListenAddress(bind);
-  if (address === null) {
-    throw new UsageFailure(
-      `cannot use option --bind: found "${bind}", accepted: ${LISTEN_ADDRESS_FORMS}`,
-    );
-  }
-  return { folder: absolutePath(values.requiredText("dir")), address };
 }

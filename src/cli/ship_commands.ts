@@ -291,7 +291,11 @@ export const SHIP_COMMANDS: readonly CommandSpec[] = [
         line: "permissions --flags -- client send -a host.example -K user.key",
       },
     ],
-    needs: { read: "the configuration", env: "optional: find the client's config folder" },
+    needs: {
+      read: "the configuration, the folder of an agent or of an administrator",
+      env: "optional: find the client's config folder",
+      sys: "user id, which decides who an agent's sessions run as",
+    },
   },
   {
     path: ["completions"],

@@ -41,7 +41,8 @@ export function unknownFirstWord(word: string, role: Role | null): UsageFailure 
   if (role !== null && owner !== undefined) return otherRole(owner, role);
   const words = firstWords(role);
   const near = suggest(word, words);
-  const meant = near ?? owner?.path.join(" ");
+  // A whole word of a command says more than one that is a letter or two away, as "shell" is from "help".
+  const meant = owner?.path.join(" ") ?? near;
   return new UsageFailure(
     `cannot run ${program}: unknown command "${word}", accepted: ${words.join(", ")}`,
     { hint: meant === undefined ? `${program} --help` : `did you mean: ${program} ${meant}` },

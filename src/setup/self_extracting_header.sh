@@ -290,29 +290,49 @@ case $role-$target in
 client-*-linux-gnu) export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX-2}" ;;
 esac
 
-# The one file that the first start may read: the configuration that the words name.
-config=/etc/postern/config.toml is_next=
+# The one place that the first start may read, since what lies there decides the permissions: the configuration that the
+# words name; of an agent its folder, and who its sessions run as; of an administrator the folder that says where the
+# server is. Behind a "--" stand the words of another program, but for `permissions`, which is asked about them.
+config=/etc/postern/config.toml folder='' is_next=
 for word in "$@"; do
-  if [ -n "$is_next" ]; then
-    config=$word is_next=
-  else
-    case $word in
-    --config | -c) is_next=yes ;;
-    --config=*) config=${word#*=} ;;
-    -c*) config=${word#-c} ;;
-    esac
-  fi
+  case $is_next in
+  config) config=$word is_next='' && continue ;;
+  folder) folder=$word is_next='' && continue ;;
+  esac
+  case $word in
+  --config | -c) is_next=config ;;
+  --config=*) config=${word#*=} ;;
+  --dir) is_next=folder ;;
+  --dir=*) folder=${word#*=} ;;
+  -c*) config=${word#-c} ;;
+  --) [ "${1-}" = permissions ] || break ;;
+  esac
 done
 environment=--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME
+readable='' may_ask=--deny-env may_see=--deny-sys more=''
 case $role-${1-} in
-client-permissions | setup-*) may_read=--allow-read=$config may_ask=$environment ;;
-client-*) may_read=--deny-read may_ask=$environment ;;
-*) may_read=--allow-read=$config may_ask=--deny-env ;;
+client-permissions | setup-*) readable=$config may_ask=$environment ;;
+client-hosts | client-exec | client-shell | client-forward)
+  readable=$folder may_ask=$environment
+  if [ -z "$folder" ]; then
+    readable=${POSTERN_CONF_DIR:-${RUROCO_CONF_DIR-}}
+    [ -n "$readable" ] || case ${XDG_CONFIG_HOME-} in
+    /*) readable=$XDG_CONFIG_HOME/postern ;;
+    *) [ -z "${HOME-}" ] || readable=$HOME/.config/postern ;;
+    esac
+    readable=${readable:+$readable/manage}
+  fi
+  ;;
+client-*) may_ask=$environment ;;
+commander-agent) readable=${folder:-/var/lib/postern-agent} more=,/etc/passwd may_see=--allow-sys=uid ;;
+server-manage | server-relay) ;;
+*) readable=$config ;;
 esac
-case $may_read in
---allow-read=) may_read=--deny-read ;;
+case $readable in
+'') may_read=--deny-read ;;
 # It would grant two files.
-*,*) fail "cannot start: no permission can be given for \"$config\": it has a comma" "give the file another name" ;;
+*,*) fail "cannot start: no permission can be given for \"$readable\": it has a comma" "give it another name" ;;
+*) may_read=--allow-read=$readable$more ;;
 esac
 
 if [ -n "$has_path" ]; then PATH=$callers_path; else unset -v PATH; fi
@@ -322,7 +342,7 @@ if [ -n "$has_path" ]; then PATH=$callers_path; else unset -v PATH; fi
 become() {
   exec "$deno" run --no-prompt --no-config --no-remote --no-npm --deny-import --unstable-net "$@"
 }
-flags=$(become "$may_read" "$may_ask" "$code" "$self" permissions --flags -- "$@" </dev/null) || {
+flags=$(become "$may_read" "$may_ask" "$may_see" "$code" "$self" permissions --flags -- "$@" </dev/null) || {
   code=$?
   [ -z "$flags" ] || printf '%s\n' "$flags"
   exit "$code"

@@ -4,6 +4,11 @@ import { CHECKOUT } from "../../src/cli/build.ts";
 import { parse } from "../../src/cli/parse.ts";
 import { permissionsFor, rolePermissions } from "../../src/cli/permission_table.ts";
 import { COMMANDS, ROLES } from "../../src/cli/table.ts";
+import { ManageFolder } from "../../src/client/manage/manage_folder.ts";
+import { DEFAULT_AGENT_TOML } from "../../src/commander/agent/agent_config.ts";
+import { AgentFolder } from "../../src/commander/agent/agent_folder.ts";
+import { SigningKey } from "../../src/protocol/manage/signing_key.ts";
+import { systemRandomBytes } from "../../src/protocol/rpc/timers.ts";
 import { Failure } from "../../src/system/failure.ts";
 import { permissionFlags, type PermissionGrant, permissionSet } from "../../src/system/permissions.ts";
 
@@ -17,8 +22,29 @@ const LINES: Readonly<Record<string, string>> = {
   "server relay": "--status status.json",
   "client doctor": "-a host.example -K user.key",
   "client update": "--from https://releases.example/postern --key release.pub",
+  "client join": "-",
+  "client shell": "web1",
+  "client exec": "web1 -- uptime",
+  "client forward": "web1 5432",
+  "client replay": "web1.cast",
+  "server manage init": "--address manage.example:7022",
+  "server manage invite": "host web1",
+  "server manage revoke": "host web1",
+  "commander agent trust": "alice",
   "completions": "bash",
 };
+
+/** What a joined administrator and a joined host have in this folder. */
+async function writeJoined(folder: string): Promise<void> {
+  const serverKey = (await SigningKey.generate(systemRandomBytes)).publicKey;
+  const record = { addresses: ["manage.example:7022"], caCertificates: ["PEM"], generation: 1, serverKey };
+  await Deno.mkdir(`${folder}/manage`);
+  new ManageFolder(`${folder}/manage`).keepServer({ name: "alice", ...record });
+  const agent = new AgentFolder(`${folder}/agent`);
+  await Deno.mkdir(agent.path);
+  await agent.writeServer({ name: "web1", ...record });
+  await Deno.writeTextFile(agent.configPath, DEFAULT_AGENT_TOML, { mode: 0o600 });
+}
 
 async function grantsOf(line: string): Promise<PermissionGrant[]> {
   const request = await parse(line.split(" ").filter(Boolean), CHECKOUT);
@@ -43,10 +69,14 @@ for (const command of COMMANDS) {
           `${folder}/config.toml`,
           `ips = ["127.0.0.1"]\nstatus_file = "${folder}/s"\n`,
         );
-        const config = command.options.some(({ name }) => name === "config")
-          ? `--config ${folder}/config.toml`
-          : "";
-        const grants = await grantsOf(`${line} ${LINES[line] ?? ""} ${config}`);
+        await writeJoined(folder);
+        const has = (option: string): boolean => command.options.some(({ name }) => name === option);
+        const config = has("config") ? `--config ${folder}/config.toml` : "";
+        // An administrator's folder is found by the environment.
+        const dir = has("dir") && command.path[0] !== "client" ? `--dir ${folder}/agent` : "";
+        const [words, ...rest] = (LINES[line] ?? "").split(" -- ");
+        const tail = rest.length === 0 ? "" : `-- ${rest.join(" -- ")}`;
+        const grants = await grantsOf(`${line} ${words} ${config} ${dir} ${tail}`);
         assert.deepEqual(new Set(grants.map(({ kind }) => kind)), new Set(Object.keys(command.needs)));
         for (const { from, why } of grants) assert.ok(from.length > 0 && why.length > 0);
         assert.doesNotThrow(() => flags(grants));
@@ -137,7 +167,7 @@ Deno.test({
       "--allow-net",
       "--allow-read",
       "--allow-write",
-      "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME",
+      "--allow-env=POSTERN_CONF_DIR,RUROCO_CONF_DIR,XDG_CONFIG_HOME,HOME,POSTERN_RELAY,XDG_STATE_HOME,TERM",
       "--allow-sys=statfs",
     ]);
     for (const role of ROLES) {
@@ -160,4 +190,30 @@ Deno.test("rolePermissions() takes the layout of a configuration that is given",
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test({
+  name:
+    "permissionsFor() of `permissions` reads what decides the command line that it is asked about, nothing else",
+  permissions: { env: ["POSTERN_CONF_DIR"] },
+  async fn(): Promise<void> {
+    Deno.env.set("POSTERN_CONF_DIR", "/home/me/postern");
+    const ownFlags = async (line: string): Promise<string[]> =>
+      flags(await grantsOf(`permissions ${line}`)).filter((flag) => !flag.startsWith("--allow-env="));
+    assert.deepEqual(await ownFlags("-- server -c /x/y.toml"), ["--allow-read=/x/y.toml"]);
+    assert.deepEqual(await ownFlags("-- commander agent --dir /x"), [
+      "--allow-read=/x,/etc/passwd",
+      "--allow-sys=uid",
+    ]);
+    for (const word of ["hosts", "shell web1", "exec web1 -- id -c /etc/shadow", "forward web1 80"]) {
+      assert.deepEqual(await ownFlags(`-- client ${word}`), ["--allow-read=/home/me/postern/manage"], word);
+    }
+    assert.deepEqual(await ownFlags("-- client hosts --dir /x"), ["--allow-read=/x"]);
+    assert.deepEqual(await ownFlags("server"), ["--allow-read=/etc/postern/config.toml"]);
+    assert.deepEqual(await ownFlags(""), [
+      "--allow-read=/etc/postern/config.toml,/home/me/postern/manage,/var/lib/postern-agent,/etc/passwd",
+      "--allow-sys=uid",
+    ]);
+    Deno.env.delete("POSTERN_CONF_DIR");
+  },
 });

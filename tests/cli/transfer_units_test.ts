@@ -61,7 +61,7 @@ Deno.test("--wait and --grace take hours, as people type them", async () => {
   assert(request.kind === "command");
   assert.equal(request.values.number("wait"), 8 * 3_600_000);
   assert.equal(request.values.number("grace"), 120_000);
-  await assert.rejects(parse("client share a --wait 25h".split(" ")), /found "25h", accepted: .* to 1440m/);
+  await assert.rejects(parse("client share a --wait 25h".split(" ")), /found "25h", accepted: .* to 24h/);
 });
 
 Deno.test("formatCount() knows one from many, and percentOf() says 100 only at the end", () => {

@@ -23,7 +23,12 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ ...unless(buildObstacle(), name), timeout: 30_000, fn });
 }
 
-type Asking = readonly [role: Role, words: readonly string[], may: readonly [read: string, env: string]];
+type Asking = readonly [
+  role: Role,
+  words: readonly string[],
+  may: readonly [read: string, env: string, sys?: string],
+  env?: Readonly<Record<string, string>>,
+];
 const ASKING: readonly Asking[] = [
   ["client", ["send", "-a", "host", "-c", "default"], ["--deny-read", VARIABLES]],
   ["client", ["permissions", "client"], [`--allow-read=${CONFIG}`, VARIABLES]],
@@ -41,13 +46,41 @@ const ASKING: readonly Asking[] = [
     // Not every file, which the flag without a name would mean.
     [role, ["--config", ""], ["--deny-read", "--deny-env"]],
     [role, ["--config"], [`--allow-read=${CONFIG}`, "--deny-env"]],
+    // Behind it stand the words of another command line; of any other command they are none of its own.
+    [role, ["doctor", "--", "--config", "f"], [`--allow-read=${CONFIG}`, "--deny-env"]],
+  ]),
+  ["server", ["manage", "--dir", "d", "--config", "f"], ["--deny-read", "--deny-env"]],
+  ["server", ["manage", "audit"], ["--deny-read", "--deny-env"]],
+  ["commander", ["agent"], [
+    "--allow-read=/var/lib/postern-agent,/etc/passwd",
+    "--deny-env",
+    "--allow-sys=uid",
+  ]],
+  ["commander", ["agent", "--dir=a b"], ["--allow-read=a b,/etc/passwd", "--deny-env", "--allow-sys=uid"]],
+  ["client", ["join", "-", "--dir", "d"], ["--deny-read", VARIABLES]],
+  ...["hosts", "exec", "shell", "forward"].flatMap((word): readonly Asking[] => [
+    ["client", [word, "--dir", "d"], ["--allow-read=d", VARIABLES]],
+    ["client", [word, "x", "--", "ls", "--dir", "/", "-c", "/"], ["--deny-read", VARIABLES]],
+    ["client", [word], ["--allow-read=/c/manage", VARIABLES], { POSTERN_CONF_DIR: "/c", HOME: "/h" }],
+    ["client", [word], ["--allow-read=/r/manage", VARIABLES], {
+      RUROCO_CONF_DIR: "/r",
+      XDG_CONFIG_HOME: "/x",
+    }],
+    ["client", [word], ["--allow-read=/x/postern/manage", VARIABLES], { XDG_CONFIG_HOME: "/x", HOME: "/h" }],
+    [
+      "client",
+      [word],
+      ["--allow-read=/h/.config/postern/manage", VARIABLES],
+      { XDG_CONFIG_HOME: "x", POSTERN_CONF_DIR: "", HOME: "/h" },
+    ],
   ]),
 ];
 
-test("the start that asks for the flags may read the one configuration that its words name, and nothing else", async () => {
+test("the start that asks for the flags may read the one place that its words name, and nothing else", async () => {
   await using runtime = await FakeRuntime.make(ROLES);
-  for (const [role, words, may] of ASKING) {
-    const { starts, stderr } = await runtime.start(role, words, { code: 7 });
+  for (const [role, words, [read, variables, sys = "--deny-sys"], env = {}] of ASKING) {
+    const may = [read, variables, sys];
+    const { starts, stderr } = await runtime.start(role, words, { code: 7, env });
     const self = runtime.path(role);
     assert.equal(stderr, "");
     assert.deepEqual(starts, [[...ALWAYS, ...may, "BUNDLE", self, "permissions", "--flags", "--", ...words]]);

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { deriveRole, HEADER_BYTES, isCompiled, isSelfExtracting } from "../../src/setup/self_extracting.ts";
 import { type Role, ROLES } from "../../src/cli/command_spec.ts";
+import { Cable } from "../../scripts/cable.ts";
 import { writeLabFiles } from "../../scripts/lab.ts";
 import { eachFlagIsNeeded, runToEnd, type Startable } from "../permission_proof.ts";
 import { mountObstacle, succeeds, unless } from "../e2e/machine.ts";
@@ -135,18 +136,18 @@ test("two builds give the same bytes, and sha256sum -c agrees with SHA256SUMS", 
   assert.equal(new TextDecoder().decode(stdout).match(/: OK$/gm)?.length, ROLES.length + 1);
 });
 
-/** What only the code of one role says, when it works. */
+/** What only the code of one role says, when it works: at a knock, and as a part of the manage job. */
 const SAID_BY = {
-  client: "the server never answers",
-  server: "server ready",
-  commander: "commander ready",
+  client: ["the server never answers", "trying again, ~. leaves"],
+  server: ["server ready", "management server ready"],
+  commander: ["commander ready", "linked to the server"],
 } as const;
 
 test("a role's bundle holds no other role's code", async () => {
   for (const role of ["client", "server", "commander"] as const) {
     const code = await bundleIn(built(role), role);
-    for (const [each, said] of Object.entries(SAID_BY)) {
-      assert.equal(code.includes(said), each === role, `${role}: ${said}`);
+    for (const [each, texts] of Object.entries(SAID_BY)) {
+      for (const said of texts) assert.equal(code.includes(said), each === role, `${role}: ${said}`);
     }
   }
 });
@@ -691,6 +692,107 @@ test("the server as built needs each of its flags, and names the one it misses",
   const flags = printed.stdout.trimEnd().split("\n");
   const tried = await eachFlagIsNeeded(startable(...words), flags);
   assert(tried.length > flags.length);
+});
+
+/** An executable that serves on until it is disposed of. */
+class Service implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<void>;
+  #said = "";
+
+  constructor(role: Role, words: readonly string[], home: Home) {
+    this.#child = new Deno.Command(built(role), {
+      args: [...words],
+      clearEnv: true,
+      env: { HOME: home.path, POSTERN_CACHE_DIR: home.cache.folder, PATH: "/usr/bin:/bin" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#reading = Promise.all([this.#read(this.#child.stdout), this.#read(this.#child.stderr)]).then(
+      () => {},
+    );
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) this.#said += decoder.decode(chunk, { stream: true });
+  }
+
+  /** What the pattern's first group found in what it said. */
+  async says(pattern: RegExp): Promise<string> {
+    try {
+      return await until(`it says ${pattern}`, () => pattern.exec(this.#said)?.[1], { timeoutMs: 30_000 });
+    } catch (error) {
+      throw new Error(`it said:\n${this.#said}`, { cause: error });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.#child.status;
+    await this.#reading;
+  }
+}
+
+test("a management server, an agent and an administrator run from their executables, with exactly their flags", async () => {
+  const home = sharedHome();
+  const [serverDir, agentDir, adminDir] = ["manage server", "agent", "admin"].map((name) =>
+    `${home.path}/${name}`
+  );
+  assert(serverDir !== undefined && agentDir !== undefined && adminDir !== undefined);
+  const done = async (role: Role, words: string[], stdin?: string, code = 0): Promise<string> => {
+    const ended = await home.start(role, words, stdin === undefined ? {} : { stdin });
+    assert.equal(ended.code, code, ended.stderr);
+    return ended.stdout;
+  };
+  await using cable = new Cable(0);
+  const at = ["--dir", serverDir];
+  await done("server", ["manage", "init", "--address", `127.0.0.1:${cable.port}`, ...at]);
+  await using server = new Service("server", [
+    ...["manage", ...at, "--bind", "127.0.0.1:0", "--strict-permissions"],
+  ], home);
+  cable.leadTo(Number(await server.says(/management server ready.* address=127\.0\.0\.1:([0-9]+)/)));
+  const hostToken = await done("server", ["manage", "invite", "host", "web1", ...at]);
+  const adminToken = await done("server", ["manage", "invite", "admin", "alice", ...at]);
+  await done("commander", ["agent", "--join", "-", "--dir", agentDir], hostToken);
+  await done("client", ["join", adminToken.trim(), "--dir", adminDir]);
+  await using agent = new Service("commander", ["agent", "--dir", agentDir, "--strict-permissions"], home);
+  await agent.says(/(linked to the server)/);
+  const dir = ["--dir", adminDir];
+  assert.match(await done("client", ["hosts", ...dir]), /web1/);
+  assert.equal(await done("client", ["exec", "web1", ...dir, "--", "echo", "--dir", "/"]), "--dir /\n");
+  assert.match(await done("client", ["shell", "web1", ...dir], "echo got-$((6 * 7)); exit 5\n", 5), /got-42/);
+  await using forward = new Service("client", [
+    ...["forward", "web1", `0:127.0.0.1:${cable.port}`, ...dir],
+  ], home);
+  const port = Number(await forward.says(/127\.0\.0\.1:([0-9]+)/));
+  // What listens there is the server, behind the cable: it ends a caller that says something else than TLS.
+  using connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  await connection.write(new TextEncoder().encode("no TLS at all\r\n\r\n"));
+  await until("the far end has answered or hung up", async () => {
+    const answer = await connection.read(new Uint8Array(64));
+    return answer === null || answer > 0;
+  });
+  assert.match(await done("server", ["manage", "audit", ...at]), /session_ended.*web1/);
+  // Where the folder is found by the environment, and where no server is known in it.
+  const elsewhere = await home.start("client", ["exec", "web1", "--", "true"]);
+  assert.deepEqual({ code: elsewhere.code, stdout: elsewhere.stdout }, { code: 255, stdout: "" });
+  assert.match(
+    elsewhere.stderr,
+    /no management server is known: .*\/\.config\/postern\/manage\/server\.json/,
+  );
+  await Deno.mkdir(`${home.path}/.config/postern`, { recursive: true });
+  await Deno.rename(adminDir, `${home.path}/.config/postern/manage`);
+  assert.equal(await done("client", ["exec", "web1", "--", "echo", "found"]), "found\n");
+  // Asked, each tells the flags that it gave itself.
+  const asked = await done("commander", ["permissions", "--flags", "--", "agent", "--dir", agentDir]);
+  assert.match(asked, new RegExp(`^--allow-net=127\\.0\\.0\\.1:${cable.port},localhost`, "m"));
+  assert.match(asked, /^--allow-run=\/bin\/sh$/m);
 });
 
 test("alone on a machine without Deno and npm, a knock runs a command there", async () => {

@@ -1,17 +1,18 @@
 /** What is said of a host that cannot be reached: which one may have been meant, or since when it is away. */
 import type { HostRow } from "../../protocol/manage/control_contract.ts";
-import { Failure } from "../../system/failure.ts";
 import { editDistance, suggest } from "../../system/suggest.ts";
 import { localTime } from "./local_time.ts";
+import { ToldFailure } from "./told_failure.ts";
 
 const MAX_NEAREST = 3;
 
 /** No host of that name may be reached; the nearest names are in it. */
-export function unknownHost(host: string, rows: readonly HostRow[]): Failure {
+export function unknownHost(host: string, rows: readonly HostRow[]): ToldFailure {
   const names = nearestNames(host, rows.map(({ name }) => name));
   const found = `no host ${host} is known, or its policy gives you nothing to do there`;
   const meant = suggest(host, rows.map(({ name }) => name));
-  return new Failure(
+  return new ToldFailure(
+    "unknown_host",
     names.length === 0
       ? `the server refuses: ${found}`
       : `the server refuses: ${found}; the nearest: ${names.join(", ")}`,
@@ -24,14 +25,14 @@ export function unknownHost(host: string, rows: readonly HostRow[]): Failure {
 }
 
 /** The host has no link to the server. */
-export function offlineHost(host: string, rows: readonly HostRow[]): Failure {
+export function offlineHost(host: string, rows: readonly HostRow[]): ToldFailure {
   const row = rows.find(({ name }) => name === host);
   const since = row === undefined || row.online
     ? ""
     : row.sinceMs === null
     ? ": it has never connected to the server"
     : ` since ${localTime(row.sinceMs)}`;
-  return new Failure(`${host} is offline${since}`, {
+  return new ToldFailure("offline", `${host} is offline${since}`, {
     hint: row?.sinceMs === null
       ? `on ${host} run postern commander agent --join TOKEN, then postern commander agent`
       : `look whether ${host} runs and its postern commander agent with it; it connects again by itself`,

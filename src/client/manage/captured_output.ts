@@ -1,4 +1,5 @@
 /** Output of a program, kept up to a limit. */
+import { GrowingBytes } from "./growing_bytes.ts";
 
 /** Of each stream of each host. */
 export const MAX_CAPTURED_BYTES = 1024 * 1024;
@@ -12,8 +13,7 @@ export type CapturedText =
 /** One stream. */
 export class CapturedOutput {
   readonly #maxBytes: number;
-  #parts: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #kept = new GrowingBytes();
   #cutBytes = 0;
 
   /** Empty. */
@@ -23,20 +23,14 @@ export class CapturedOutput {
 
   /** Keeps what there is room for. */
   take(bytes: Uint8Array): void {
-    const kept = bytes.slice(0, this.#maxBytes - this.#bytes);
-    if (kept.length > 0) this.#parts.push(kept);
-    this.#bytes += kept.length;
+    const kept = bytes.subarray(0, this.#maxBytes - this.#kept.length);
+    this.#kept.add(kept);
     this.#cutBytes += bytes.length - kept.length;
   }
 
   /** What was kept. */
   shown(): CapturedText {
-    const bytes = new Uint8Array(this.#bytes);
-    let at = 0;
-    for (const part of this.#parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
+    const { bytes } = this.#kept;
     const text = this.#textOf(bytes);
     return text === null
       ? { base64: bytes.toBase64(), cutBytes: this.#cutBytes }

@@ -3,7 +3,7 @@ import type { ExecOutput } from "../../protocol/manage/session_contract.ts";
 import { MAX_ITEM_BYTES } from "../../protocol/manage/session_contract.ts";
 import { Failure } from "../../system/failure.ts";
 import type { OpenSession } from "./open_session.ts";
-import { toldFailure } from "./told_failure.ts";
+import { firstReason, toldFailure } from "./told_failure.ts";
 
 /** Where standard input comes from; as `Deno.stdin`. */
 export interface ByteSource {
@@ -72,7 +72,7 @@ async function sessionLoss(error: unknown, session: OpenSession, host: string): 
     (error.code === "disconnected" || error.code === "unavailable");
   if (!isGone) return toldFailure(error, host);
   const reason = await session.ended;
-  const told = toldFailure(reason ?? error, host);
+  const told = toldFailure(firstReason(reason ?? error), host);
   return told instanceof Failure
     ? new Failure(`${told.message}; what ran on ${host} ends with its session`, {
       hint: told.hint,

@@ -16,7 +16,7 @@ import { LogThrottle } from "../../system/log_throttle.ts";
 import type { Target } from "../../protocol/manage/target_pattern.ts";
 import { type Bind, formatAddress, type ForwardSpec } from "./forward_spec.ts";
 import type { LocalConnection, LocalListener } from "./local_listener.ts";
-import { firstReason, mayPass, type Reach, reachAgain, type ReachedSession } from "./reattach.ts";
+import { mayPass, type Reach, reachAgain, type ReachedSession, reasonOf } from "./reattach.ts";
 import { toldFailure } from "./told_failure.ts";
 import { readSocksRequest, replySocks, SocksError, type SocksReply } from "./socks.ts";
 
@@ -83,6 +83,7 @@ class Forward {
       for (const port of ports) {
         accepting.push(this.#accept(port));
         onListening(this.#describe(port));
+        this.#warnIfWide(port);
       }
       await this.#keep();
     } finally {
@@ -115,6 +116,15 @@ class Forward {
       : `${here} leads to ${formatAddress(target.host, target.port)} from ${this.#options.host}`;
   }
 
+  /** Whoever connects goes into the host's network in the administrator's name. */
+  #warnIfWide({ listener: { address: { hostname, port } } }: Port): void {
+    if (/^(?:127\.[0-9.]+|::1|localhost)$/.test(hostname)) return;
+    this.#options.onNotice(
+      `warning: ${formatAddress(hostname, port)} is open to everybody who reaches this machine: ` +
+        "no password is asked for",
+    );
+  }
+
   /** Has a session until the signal, as far as that is possible. */
   async #keep(): Promise<void> {
     const { reach, timers, random, onNotice, signal, host } = this.#options;
@@ -126,7 +136,7 @@ class Forward {
       this.#session = null;
       void lost.close();
       this.#closeAll();
-      const told = why === null ? "" : ` (${describeError(toldFailure(firstReason(why), host))})`;
+      const told = why === null ? "" : ` (${reasonOf(why, host)})`;
       if (why !== null && !mayPass(why)) throw new Failure(`the forward through ${host} has ended${told}`);
       onNotice(`connection to ${host} lost${told}; trying again, Ctrl-C ends this`);
       try {

@@ -87,14 +87,14 @@ async function keep(
   await folder.locked(() => {
     const now = folder.serverIfJoined();
     requireSameServer(folder, now, token);
+    // The server may have handed out newer ones meanwhile, to another command.
+    const isNewer = now !== null && now.generation > (known?.generation ?? 0);
     folder.keepServer({
       name,
       addresses: token.addresses,
-      // The server may have handed out newer ones meanwhile, to another command.
-      caCertificates: now !== null && now.generation > (known?.generation ?? 0)
-        ? now.caCertificates
-        : pinsOf(token, now),
-      generation: now?.generation ?? 0,
+      caCertificates: isNewer ? now.caCertificates : pinsOf(token, now),
+      // Counted anew: a server that has lost its registry counts from 1 again, and what it hands out then must be taken.
+      generation: isNewer ? now.generation : 0,
       serverKey: token.serverKey,
     });
   });

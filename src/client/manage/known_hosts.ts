@@ -56,7 +56,8 @@ export interface KeyCheck {
  * Compares a host's key with the pinned one. To be done before anything is signed for that key; `pin` when the host has
  * answered with it.
  *
- * @throws {HostKeyChanged} if it is another one and is not to be accepted; {Failure} if the file cannot be used
+ * @throws {HostKeyChanged} if it is another one and is not to be accepted; {Failure} if it is that of another host and is
+ * not to be accepted, or the file cannot be used
  */
 export function checkHostKey({ folder, host, key, acceptKey, onNotice }: KeyCheck): KeyFinding {
   const { knownHostsPath: path } = folder;
@@ -64,10 +65,11 @@ export function checkHostKey({ folder, host, key, acceptKey, onNotice }: KeyChec
   const pinned = known.get(host);
   if (pinned !== undefined && isSameBytes(pinned, key)) return { pin: async (): Promise<void> => {} };
   if (pinned !== undefined && !acceptKey) throw new HostKeyChanged(host, key, pinned, path);
-  const others = [...known].filter(([, each]) => isSameBytes(each, key)).map(([name]) => name);
+  const others = namesOf(known, key);
+  if (others.length > 0 && !acceptKey) throw keyOfAnother(host, others, key);
   return {
     async pin(): Promise<void> {
-      await store(folder, host, key, pinned);
+      await store({ folder, host, key, acceptKey, onNotice }, pinned);
       onNotice(
         pinned === undefined
           ? `first session with ${host}: its key is pinned, ${fingerprint(key)}`
@@ -78,22 +80,34 @@ export function checkHostKey({ folder, host, key, acceptKey, onNotice }: KeyChec
   };
 }
 
+function namesOf(known: ReadonlyMap<string, Uint8Array>, key: Uint8Array): string[] {
+  return [...known].filter(([, each]) => isSameBytes(each, key)).map(([name]) => name);
+}
+
+/** A server that lies could have run on a host that is known what was meant for one that is met first. */
+function keyOfAnother(host: string, others: readonly string[], key: Uint8Array<ArrayBuffer>): Failure {
+  const names = others.join(", ");
+  return new Failure(`refused: ${host} has the key that is pinned for ${names}, ${fingerprint(key)}`, {
+    hint:
+      `if ${names} is called ${host} now, --accept-key pins it under this name too; else the server names the wrong host`,
+  });
+}
+
 /** Line by line, so that what an operator has written around it stays. */
 async function store(
-  folder: ManageFolder,
-  host: string,
-  key: Uint8Array<ArrayBuffer>,
+  { folder, host, key, acceptKey }: KeyCheck,
   replaced: Uint8Array<ArrayBuffer> | undefined,
 ): Promise<void> {
   const { knownHostsPath: path } = folder;
   await folder.locked(() => {
     const text = readText(path) ?? "";
-    const now = knownHosts(text, path).get(host);
+    const known = knownHosts(text, path), now = known.get(host), others = namesOf(known, key);
     if (now !== undefined && isSameBytes(now, key)) return;
     // Another command has met another key meanwhile.
     if (now !== undefined && (replaced === undefined || !isSameBytes(now, replaced))) {
       throw new HostKeyChanged(host, key, now, path);
     }
+    if (others.length > 0 && !acceptKey) throw keyOfAnother(host, others, key);
     const lines = text.split("\n").filter((line) => nameOf(line) !== host);
     while (lines.at(-1) === "") lines.pop();
     writeText(path, [...lines, `${host} ${formatPublicKey(key)}`, ""].join("\n"));

@@ -91,6 +91,7 @@ function boundTo(hostname: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port, tcpBacklog: BACKLOG });
   } catch (cause) {
+    if (cause instanceof Deno.errors.AddrNotAvailable) throw notHere(hostname, port);
     const found = cause instanceof Deno.errors.AddrInUse
       ? "another program has it"
       : cause instanceof Deno.errors.PermissionDenied
@@ -103,4 +104,12 @@ function boundTo(hostname: string, port: number): Deno.TcpListener {
         : { hint: "take another port, or 0 for a free one, before the host: 0:localhost:PORT" },
     );
   }
+}
+
+/** Most likely the target was meant: ADDRESS:PORT says where it listens. */
+function notHere(hostname: string, port: number): Failure {
+  const address = formatAddress(hostname, port);
+  return new Failure(`cannot listen on ${address}: it is no address of this machine`, {
+    hint: `to lead to ${address}, put a port of this machine before it, or 0 for a free one: 0:${address}`,
+  });
 }

@@ -2,6 +2,7 @@
  * The terminal in front of the administrator: what is typed goes to the shell, what the shell prints is shown. The
  * program that runs gives it as a parameter; raw mode is its business.
  */
+import type { Timers } from "../../protocol/rpc/timers.ts";
 import type { ShellInput, WindowSize } from "../../protocol/manage/session_contract.ts";
 import { type EscapeCommand, EscapeKeys } from "./escape_keys.ts";
 
@@ -82,6 +83,7 @@ export class Screen {
 const MAX_WAITING_BYTES = 64 * 1024;
 const READ_BYTES = 32 * 1024;
 const END_OF_INPUT = 0x04;
+const END_AGAIN_MS = 1_000;
 
 /**
  * What is typed, in the order in which it was: one reader for as long as the program runs, while the links that it
@@ -89,6 +91,7 @@ const END_OF_INPUT = 0x04;
  */
 export class Keyboard {
   readonly #terminal: LocalTerminal;
+  readonly #timers: Timers;
   readonly #onCommand: (command: EscapeCommand) => void;
   #waiting: Uint8Array<ArrayBuffer>[] = [];
   #waitingBytes = 0;
@@ -96,11 +99,13 @@ export class Keyboard {
   #taker: KeyboardItems | null = null;
   #room: (() => void) | null = null;
   #unlisten: () => void = () => {};
+  #callOffEnd: () => void = () => {};
   #isClosed = false;
 
   /** Reads nothing yet. */
-  constructor(terminal: LocalTerminal, onCommand: (command: EscapeCommand) => void) {
+  constructor(terminal: LocalTerminal, timers: Timers, onCommand: (command: EscapeCommand) => void) {
     this.#terminal = terminal;
+    this.#timers = timers;
     this.#onCommand = onCommand;
   }
 
@@ -121,6 +126,7 @@ export class Keyboard {
   close(): void {
     this.#isClosed = true;
     this.#unlisten();
+    this.#callOffEnd();
     this.#taker?.return();
     this.#room?.();
   }
@@ -164,7 +170,15 @@ export class Keyboard {
       await this.#hasRoom();
     }
     // In the middle of a line the first one only sends what is there of it.
-    this.#put(Uint8Array.of(END_OF_INPUT, ...(last === LINE_FEED ? [] : [END_OF_INPUT])));
+    if (last !== LINE_FEED) this.#put(Uint8Array.of(END_OF_INPUT));
+    this.#end();
+  }
+
+  /** A shell that sets its terminal up just then throws away what was typed before: it is told again until it has ended. */
+  #end(): void {
+    if (this.#isClosed) return;
+    this.#put(Uint8Array.of(END_OF_INPUT));
+    this.#callOffEnd = this.#timers.after(END_AGAIN_MS, () => this.#end());
   }
 
   #put(bytes: Uint8Array<ArrayBuffer>): void {

@@ -33,6 +33,7 @@ export interface ServerRecord {
 
 const FOLDER_NAME = "manage";
 const PRIVATE_FOLDER_MODE = 0o700;
+const OTHERS_WRITE_BITS = 0o022;
 const LOCK_WAIT_MS = 5_000;
 /** No file in the folder is longer, but one with thousands of hosts. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
@@ -96,7 +97,7 @@ export class ManageFolder {
   /**
    * The server that was joined.
    *
-   * @throws {Failure} if none was, or its file is not what `keepServer` writes
+   * @throws {Failure} if none was, its file is not what `keepServer` writes, or others may write in the folder
    */
   server(): ServerRecord {
     const record = this.serverIfJoined();
@@ -110,11 +111,13 @@ export class ManageFolder {
   /**
    * The same, or null.
    *
-   * @throws {Failure} if its file is not what `keepServer` writes
+   * @throws {Failure} if its file is not what `keepServer` writes, or others may write in the folder
    */
   serverIfJoined(): ServerRecord | null {
     const text = readText(this.serverPath);
-    return text === null ? null : parseRecord(text, this.serverPath);
+    if (text === null) return null;
+    requireUnshared(this.path);
+    return parseRecord(text, this.serverPath);
   }
 
   /**
@@ -163,6 +166,19 @@ export function readText(path: string): string | null {
  */
 export function writeText(path: string, text: string, files?: FileLayerSync): void {
   writeFileDurablySync(path, new TextEncoder().encode(text), files === undefined ? {} : { files });
+}
+
+/** Whoever may write in the folder decides which server and which hosts are believed, whatever the modes of its files. */
+function requireUnshared(path: string): void {
+  if (Deno.build.os === "windows") return;
+  const mode = Deno.statSync(path).mode ?? 0;
+  if ((mode & OTHERS_WRITE_BITS) === 0) return;
+  throw new Failure(
+    `cannot use ${path}: found mode ${
+      (mode & 0o7777).toString(8)
+    }, which lets others write there, accepted is 700`,
+    { hint: `chmod 700 ${path}; if somebody may have written there, join again in another folder by --dir` },
+  );
 }
 
 function parseRecord(text: string, path: string): ServerRecord {

@@ -106,7 +106,10 @@ async function execOnOne(link: ServerLink, host: string, options: ManyOptions): 
 async function taggedHosts(link: ServerLink, options: ManyOptions): Promise<readonly HostRow[]> {
   const { tag } = options;
   const all = await listHosts(link, options);
-  const rows = all.filter(({ tags }) => tags.includes(tag));
+  // Each name once: a server that says one twice would have the program run twice there.
+  const rows = [
+    ...new Map(all.filter(({ tags }) => tags.includes(tag)).map((row) => [row.name, row])).values(),
+  ];
   if (rows.length > 0) return rows;
   const tags = [...new Set(all.flatMap((row) => row.tags))].sort();
   throw new Failure(`no host has the tag ${tag}${didYouMean(tag, tags)}`, {

@@ -28,6 +28,7 @@ import {
 } from "../../protocol/manage/session_open.ts";
 import { ApplicationError, type ConnectionError } from "../../protocol/rpc/errors.ts";
 import type { Peer } from "../../protocol/rpc/peer.ts";
+import { loadRecordCipher } from "../../system/record_cipher.ts";
 import { UsageFailure } from "../../system/failure.ts";
 import { offlineHost, unknownHost } from "./absent_host.ts";
 import { checkHostKey } from "./known_hosts.ts";
@@ -80,13 +81,24 @@ const SESSION_BYTES = 8;
 export async function openSession(link: ServerLink, wish: SessionWish): Promise<OpenSession> {
   const { host } = wish;
   if (!isName(host)) {
-    throw new UsageFailure(`cannot open a session: found a HOST that is no name, accepted are ${NAME_FORM}`);
+    throw new UsageFailure(`cannot open a session: found a HOST that is no name, accepted are ${NAME_FORM}`, {
+      hint: nameMeant(host),
+    });
   }
   try {
     return await openedAnew(link, wish);
   } catch (error) {
     throw await inWords(error, link, host);
   }
+}
+
+/** Habits of DNS, which knows no capitals, and of ssh. */
+function nameMeant(host: string): string {
+  const name = host.slice(host.lastIndexOf("@") + 1).toLowerCase();
+  if (!isName(name)) return "postern client hosts lists those that you may reach";
+  return host.includes("@")
+    ? `did you mean: ${name}, whose agent.toml says as which user sessions run`
+    : `did you mean: ${name}`;
 }
 
 /** A host that has linked anew between its challenge and the open knows nothing of it: then it is asked once more. */
@@ -127,9 +139,13 @@ async function opened(link: ServerLink, wish: SessionWish): Promise<OpenSession>
   try {
     const { answer, head } = decodeAnswerForAdmin(parameters);
     const open = decodeOpen(bytes);
-    const [keys] = await Promise.all([keysOf(open, answer, exchange), link.heads.take(head)]);
+    const [keys, cipher] = await Promise.all([
+      keysOf(open, answer, exchange),
+      loadRecordCipher(),
+      link.heads.take(head),
+    ]);
     await finding.pin();
-    const peer = sessionPeer(flow, keys, { side: "administrator", timers: link.timers });
+    const peer = sessionPeer(flow, keys, { side: "administrator", timers: link.timers, cipher });
     return { peer, session: open.session, flow, ended: peer.closed.then((why) => endingOf(why, flow)) };
   } catch (error) {
     flow.reset("cancelled", "the answer was refused");

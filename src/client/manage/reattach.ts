@@ -6,7 +6,6 @@ import type { hostForAdmin } from "../../protocol/manage/session_contract.ts";
 import { nextAttemptDelayMs } from "../../protocol/manage/reconnect.ts";
 import { type ResetCode, ResetError } from "../../protocol/manage/reset_code.ts";
 import type { Client } from "../../protocol/rpc/contract.ts";
-import { ApplicationError } from "../../protocol/rpc/errors.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
 import type { Action, SessionRow } from "../../protocol/manage/control_contract.ts";
 import { describeError, Failure, UsageFailure } from "../../system/failure.ts";
@@ -14,6 +13,7 @@ import { HostKeyChanged } from "./known_hosts.ts";
 import type { ManageFolder } from "./manage_folder.ts";
 import { openSession } from "./open_session.ts";
 import { connectServer, type ServerLink } from "./server_link.ts";
+import { firstReason, toldFailure } from "./told_failure.ts";
 
 /** A session that stands. */
 export interface ReachedSession {
@@ -96,24 +96,21 @@ function mayPassNextTime(error: unknown): boolean {
   return !codesOf(error).some((code) => code !== "expired" && FINAL.has(code));
 }
 
-/** Why, at the bottom: a session is lost because its link is, and that for a reason of its own. */
-export function firstReason(error: unknown): unknown {
-  let current = error;
-  for (let depth = 0; depth < MAX_CAUSES && current instanceof ResetError; depth++) {
-    if (!(current.cause instanceof ResetError)) return current;
-    current = current.cause;
-  }
-  return current;
+/** Why a session or a link was lost, in words for people. */
+export function reasonOf(error: ResetError, host: string): string {
+  const told = toldFailure(firstReason(error), host);
+  return told instanceof Error ? told.message : error.message;
 }
 
-/** What the errors say of which one is the cause of the other. */
+/** The codes and reasons of an error and of its causes. */
 function codesOf(error: unknown): string[] {
   const codes: string[] = [];
   let current = error;
   for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth++) {
     if (current instanceof HostKeyChanged) codes.push("authentication" satisfies ResetCode);
-    else if (current instanceof ResetError) codes.push(current.code);
-    else if (current instanceof ApplicationError) codes.push(current.reason);
+    // Of a ResetError or of a Failure that was made of one; an ApplicationError has a reason.
+    const { code, reason } = current as Error & { readonly code?: unknown; readonly reason?: unknown };
+    for (const each of [code, reason]) if (typeof each === "string") codes.push(each);
     current = current.cause;
   }
   return codes;
@@ -230,14 +227,10 @@ async function opened(
     async close(): Promise<void> {
       peer.close();
       await peer.closed;
-      await link.heads.kept;
-      link.close();
+      await link.leave();
     },
-    async done(): Promise<void> {
-      // What the server has signed is on disk before the program ends.
-      await link.heads.kept;
-      link.close();
-    },
+    // What the server has signed is on disk before the program ends, and the server knows that it has.
+    done: () => link.leave(),
     async detach(): Promise<void> {
       // Not the peer in order: to the host that is the end of the session.
       link.close();

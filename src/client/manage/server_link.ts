@@ -44,8 +44,8 @@ export interface ServerLink {
   /** Tells the server and hangs up; what goes on over the link is lost. */
   close(): void;
   /**
-   * The same, before the program ends: the server is told, and the heads are stored. Waits for nobody but this machine,
-   * for a millisecond or two.
+   * The same, before the program ends: the server is told, heads are stored, and so are certificates that it has handed
+   * out, which it learns too. Waits for nobody but this machine, for a millisecond or two.
    */
   leave(): Promise<void>;
 }
@@ -59,9 +59,11 @@ export interface ServerLink {
 export async function connectServer(options: ConnectOptions): Promise<ServerLink> {
   const { folder, timers, onNotice, signal, random = systemRandomBytes } = options;
   const record = folder.server();
-  const key = readIdentity(folder);
   const { addresses, caCertificates, serverKey } = record;
-  const dialling = dialServer({
+  // Before anybody is dialled: where the file cannot be read there must be no link that nobody ends.
+  const heads = new AuditHeads(folder, serverKey, onNotice);
+  const key = readIdentity(folder);
+  const { link, control: flow, name } = await dialServer({
     kind: "link",
     addresses,
     caCertificates,
@@ -73,9 +75,7 @@ export async function connectServer(options: ConnectOptions): Promise<ServerLink
     signal,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
   });
-  // Before the link stands, and while it is being made.
-  const heads = new AuditHeads(folder, serverKey, onNotice);
-  const { link, control: flow, name } = await dialling;
+  let pinning: Promise<unknown> | null = null;
   const control = controlPeer(flow, {
     role: "dialler",
     side: "administrator",
@@ -85,7 +85,9 @@ export async function connectServer(options: ConnectOptions): Promise<ServerLink
         return null;
       },
       pin: async (pins) => {
-        await keepPins(folder, pins);
+        const kept = keepPins(folder, pins);
+        pinning = kept.catch(() => {});
+        await kept;
         return null;
       },
     },
@@ -105,9 +107,15 @@ export async function connectServer(options: ConnectOptions): Promise<ServerLink
     closed: link.closed,
     close,
     async leave(): Promise<void> {
+      const oneTurn = (): Promise<void> => new Promise((resolve) => timers.after(0, resolve));
+      if (pinning !== null) {
+        await pinning;
+        // The answer is on its way then.
+        await oneTurn();
+      }
       close();
       // What was said lies in the socket after one turn of the event loop; without, the server would hear nothing.
-      await Promise.all([heads.kept, new Promise<void>((resolve) => timers.after(0, resolve))]);
+      await Promise.all([heads.kept, oneTurn()]);
     },
   };
 }
@@ -118,10 +126,16 @@ export async function lossOf({ link }: ServerLink, error: unknown): Promise<unkn
   return isLost && !link.isOpen ? await link.closed : error;
 }
 
-/** Durable before the server is told: it may drop the old certificate once all have the new one. */
+/**
+ * Durable before the server is told: it may drop the old certificate once all have the new one. What a proven server hands
+ * out always counts, also with a lower generation, as one restored from a backup has it: what was swallowed would be taken
+ * for stored.
+ */
 async function keepPins(folder: ManageFolder, { caCertificates, generation }: Pins): Promise<void> {
   await folder.locked(() => {
     const record = folder.server();
-    if (generation > record.generation) folder.keepServer({ ...record, caCertificates, generation });
+    const isKnown = generation === record.generation &&
+      caCertificates.join() === record.caCertificates.join();
+    if (!isKnown) folder.keepServer({ ...record, caCertificates, generation });
   });
 }

@@ -11,12 +11,12 @@ import { ResetError } from "../../protocol/manage/reset_code.ts";
 import type { ShellOutput } from "../../protocol/manage/session_contract.ts";
 import { RpcError } from "../../protocol/rpc/errors.ts";
 import type { Timers } from "../../protocol/rpc/timers.ts";
-import { describeError, Failure } from "../../system/failure.ts";
+import { Failure } from "../../system/failure.ts";
 import { ESCAPE_HELP, type EscapeCommand } from "./escape_keys.ts";
 import { Keyboard, type LocalTerminal, Screen, termOf, windowOf } from "./local_terminal.ts";
-import { firstReason, mayPass, type Reach, reachAgain, type ReachedSession } from "./reattach.ts";
+import { mayPass, type Reach, reachAgain, type ReachedSession, reasonOf } from "./reattach.ts";
 import type { ShellRecording } from "./shell_recording.ts";
-import { toldFailure } from "./told_failure.ts";
+import { firstReason, toldFailure } from "./told_failure.ts";
 
 /** Exit code where there is none of the shell, as ssh has it. */
 export const EXIT_NO_SESSION = 255;
@@ -43,6 +43,8 @@ export interface ShellOptions {
   readonly signal: AbortSignal;
   /** @default REATTACH_GRACE_MS */
   readonly graceMs?: number;
+  /** Options that taking the shell up again needs too, such as " --dir DIR"; for what people are told. @default "" */
+  readonly attachOptions?: string;
 }
 
 /**
@@ -77,7 +79,7 @@ class Shell {
   constructor(options: ShellOptions) {
     this.#options = options;
     this.#screen = new Screen(options.terminal);
-    this.#keyboard = new Keyboard(options.terminal, (command) => this.#obey(command));
+    this.#keyboard = new Keyboard(options.terminal, options.timers, (command) => this.#obey(command));
     this.#isLasting = options.detach || options.attach !== null;
   }
 
@@ -175,7 +177,7 @@ class Shell {
     const { reach, timers, random, onNotice, graceMs = REATTACH_GRACE_MS } = this.#options;
     if (!this.#isLasting || !mayPass(why)) throw this.#lost(host, session, why);
     onNotice(
-      `connection to ${host} lost (${describeError(toldFailure(why, host))}); trying again, ~. leaves`,
+      `connection to ${host} lost (${reasonOf(why, host)}); trying again, ~. leaves`,
     );
     const { signal } = this.#leaving;
     try {
@@ -194,9 +196,13 @@ class Shell {
     return new Failure(`connection to ${host} lost: ${told.message}`, {
       cause: told.cause,
       hint: this.#isLasting
-        ? `if the host still has it, this takes it up: postern client shell --attach ${session}`
+        ? `if the host still has it, this takes it up: ${this.#attachLine(session)}`
         : "postern client shell --detach begins a shell that outlives a lost link",
     });
+  }
+
+  #attachLine(session: string): string {
+    return `postern client shell --attach ${session}${this.#options.attachOptions ?? ""}`;
   }
 
   #tellBeginning(session: string): void {
@@ -211,7 +217,7 @@ class Shell {
       return EXIT_NO_SESSION;
     }
     this.#options.onNotice(
-      `session ${session} goes on; this takes it up: postern client shell --attach ${session}`,
+      `session ${session} goes on; this takes it up: ${this.#attachLine(session)}`,
     );
     return 0;
   }

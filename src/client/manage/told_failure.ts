@@ -5,9 +5,11 @@
 import { RESET_CODES, type ResetCode, ResetError } from "../../protocol/manage/reset_code.ts";
 import { ApplicationError, ConnectionError, RpcError } from "../../protocol/rpc/errors.ts";
 import { TransportError } from "../../protocol/transport/transport.ts";
-import { Failure } from "../../system/failure.ts";
+import { Failure, type FailureOptions } from "../../system/failure.ts";
 
 const AGAIN = "run the command again";
+/** Causes that are followed, so that a cycle ends. */
+const MAX_CAUSES = 8;
 const COMPARE = "compare what postern --version prints here, on the server and on HOST";
 const JOIN_AGAIN = "ask the operator of the server for a new invitation, then postern client join TOKEN";
 
@@ -68,6 +70,18 @@ const OWN: Partial<Readonly<Record<ResetCode, string>>> = {
   version: COMPARE,
 };
 
+/** What is told of a reset; its code stays with it, for programs that go on or give up by it. */
+export class ToldFailure extends Failure {
+  /** Why, for programs. */
+  readonly code: ResetCode;
+
+  /** Makes one. */
+  constructor(code: ResetCode, message: string, options: FailureOptions = {}) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /** Whether a text is one of the codes. */
 export function isResetCode(text: string): text is ResetCode {
   return Object.hasOwn(RESET_CODES, text);
@@ -99,14 +113,24 @@ export function toldFailure(error: unknown, host?: string): unknown {
   return error;
 }
 
+/** Why, at the bottom: a session is lost because its link is, and that for a reason of its own. */
+export function firstReason(error: unknown): unknown {
+  let current = error;
+  for (let depth = 0; depth < MAX_CAUSES && current instanceof ResetError; depth++) {
+    if (!(current.cause instanceof ResetError)) return current;
+    current = current.cause;
+  }
+  return current;
+}
+
 function told(code: ResetCode, error: Error, host: string | undefined): Failure {
   const { message, cause } = error;
   const named = (text: string): string => text.replaceAll("HOST", host ?? "the host");
   const own = error instanceof ResetError && error.by === "here" ? OWN[code] : undefined;
-  if (own !== undefined) return new Failure(message, { cause, hint: named(own) });
+  if (own !== undefined) return new ToldFailure(code, message, { cause, hint: named(own) });
   const { lead, otherwise, hint } = WORDS[code];
   const words = named(lead);
-  return new Failure(wholeText(words, message || (otherwise ?? "")), {
+  return new ToldFailure(code, wholeText(words, message || (otherwise ?? "")), {
     cause,
     hint: hint === undefined ? undefined : named(hint),
   });

@@ -45,6 +45,23 @@ Deno.test("client exec passes everything through and ends with the program's exi
   assert.equal(again.stderr, "oops\n");
 });
 
+Deno.test("client exec says how a line of a shell is run where it was taken for a program", async () => {
+  await using on = await manageStage();
+  const found: HostHandlers["exec"] = async function* (): AsyncGenerator<ExecOutput> {
+    yield { exitCode: 127 };
+  };
+  await on.server.host("web1", { exec: found });
+  await using line = await start(on, ["exec", "web1", "--", "ls | wc"]);
+  await line.ends(127);
+  assert.match(
+    line.stderr,
+    /^hint: it runs without a shell; .*: postern client exec web1 -- sh -c 'ls \| wc'\n/m,
+  );
+  await using program = await start(on, ["exec", "web1", "--", "lss", "-l"]);
+  await program.ends(127);
+  assert.equal(program.stderr, "");
+});
+
 Deno.test("client exec ends with the program, though its standard input stays open", async () => {
   await using on = await manageStage();
   await on.server.host("web1", {
@@ -100,6 +117,9 @@ Deno.test("client exec ends with 255 when no session is to be had, and with 2 fo
     assert.match(program.stderr, stderr);
     assert.equal(program.stdout.replace(/^\{"error".*\}\n$/, ""), "");
   }
+  // To the server none of them was a link that was lost.
+  assert(on.server.links.length > 0);
+  for (const { link } of on.server.links) assert.equal((await link.closed).code, "cancelled");
   await Deno.remove(on.folder.serverPath);
   await using alone = await start(on, ["exec", "web1", "--", "true"]);
   await alone.ends(255);
@@ -235,7 +255,18 @@ Deno.test("client join takes the token from standard input, shows it nowhere, an
   assert(!`${joined.stdout}${joined.stderr}`.includes(token.slice(20, 60)));
   await using identity = await start(on, ["identity"]);
   await identity.ends(0);
-  assert.equal(identity.stdout, `alice:${formatPublicKey(on.server.joins[0]?.key ?? new Uint8Array())}\n`);
+  const key = on.server.joins[0]?.key ?? new Uint8Array();
+  assert.equal(identity.stdout, `alice:${formatPublicKey(key)}\n`);
+  assert.equal(identity.stderr, `its fingerprint is ${fingerprint(key)}\n`);
+});
+
+Deno.test("client join takes a token that was broken into lines", async () => {
+  await using on = await manageStage();
+  await Deno.remove(on.folder.path, { recursive: true });
+  const token = on.server.token();
+  const stdin = `${token.slice(0, 70)}\r\n  ${token.slice(70)}\r\n`;
+  await using joined = await start(on, ["join", "-"], { stdin });
+  await joined.ends(0);
 });
 
 Deno.test("client join refuses a token that is none, and one that the server refuses", async () => {

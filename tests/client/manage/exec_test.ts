@@ -154,6 +154,18 @@ Deno.test("exec() says what happened when the link is lost in the middle", async
   });
 });
 
+Deno.test("exec() sends whoever was revoked in the middle to the operator, and not to another attempt", async () => {
+  await using on = await stage(async function* (): AsyncGenerator<ExecOutput> {
+    yield { stdout: encoder.encode("begun") };
+    await new Promise(() => {});
+  });
+  const running = on.run({ onStdout: () => on.server.links[0]?.link.close("revoked", "alice was revoked") });
+  await assert.rejects(running, {
+    message: "the server refuses: alice was revoked; what ran on web1 ends with its session",
+    hint: "ask the operator of the server for a new invitation, then postern client join TOKEN",
+  });
+});
+
 Deno.test("exec() says which side ended the session, and why", async () => {
   await using on = await stage(async function* (): AsyncGenerator<ExecOutput> {
     yield { stdout: encoder.encode("begun") };

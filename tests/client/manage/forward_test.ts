@@ -192,6 +192,21 @@ function pattern(length: number, seed: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 7 + (i >> 8)) & 0xff);
 }
 
+Deno.test("runForward() warns of a port that is open to other machines, and of no other", async () => {
+  await using host = new ScriptedHost({ connect: new Dialler().connect });
+  await using forward = new Running(
+    host,
+    ["[::1]:0:localhost:1", "localhost:0:localhost:1", "0:localhost:1"],
+    {
+      socks: { hostname: "0.0.0.0", port: 0 },
+    },
+  );
+  const port = await forward.port(3);
+  assert.deepEqual(forward.notices, [
+    `warning: 0.0.0.0:${port} is open to everybody who reaches this machine: no password is asked for`,
+  ]);
+});
+
 Deno.test("runForward() carries 200 connections at once in one session, each with its half-close", async () => {
   await using service = echo();
   const dialler = new Dialler();
@@ -309,6 +324,18 @@ Deno.test("runForward() says which port is taken, and opens no session", async (
   assert.deepEqual(forward.lines, []);
 });
 
+Deno.test("runForward() says how a target is written where it was taken for an address of this machine", async () => {
+  await using host = new ScriptedHost({});
+  // TEST-NET-1 (RFC 5737): nobody has it.
+  await using forward = new Running(host, ["192.0.2.1:5000"]);
+  await assert.rejects(forward.done, {
+    message: "cannot listen on 192.0.2.1:5000: it is no address of this machine",
+    hint:
+      "to lead to 192.0.2.1:5000, put a port of this machine before it, or 0 for a free one: 0:192.0.2.1:5000",
+  });
+  assert.deepEqual(host.wishes, []);
+});
+
 Deno.test("runForward() listens for nobody when the session is refused", async () => {
   await using host = new ScriptedHost({});
   host.failures.push(new Failure("web1 refuses: forward not allowed by its agent.toml"));
@@ -369,7 +396,7 @@ Deno.test("runForward() ends when the link was ended for good, or nobody will op
   revoking.lose("revoked", "ann was revoked");
   await assert.rejects(
     first.done,
-    /the forward through web1 has ended \(the server refuses: revoked: ann was revoked\)/,
+    /the forward through web1 has ended \(the server refuses: .*ann was revoked\)/,
   );
   await using refusing = new ScriptedHost({});
   const timers = new FakeTimers();

@@ -89,13 +89,29 @@ Deno.test("checkHostKey() leaves comments, other hosts and empty lines as they a
   assert.deepEqual(await meet({ folder, host: "db1", key: db }), []);
 });
 
-Deno.test("checkHostKey() warns when another name has the same key", async () => {
+Deno.test("checkHostKey() refuses a host that is new and has the key of another one, unless it is accepted", async () => {
   await using temporary = await temporaryFolder();
   const { folder } = temporary;
   folder.make();
   const key = await someKey();
   await meet({ folder, host: "db1", key });
-  assert.deepEqual((await meet({ folder, key })).at(-1), "warning: the same key is pinned for db1");
+  const before = await Deno.readTextFile(folder.knownHostsPath);
+  await assert.rejects(meet({ folder, key }), (error: unknown) => {
+    assert(error instanceof Failure);
+    assert.equal(error.message, `refused: web1 has the key that is pinned for db1, ${fingerprint(key)}`);
+    assert.match(error.hint ?? "", /--accept-key/);
+    return true;
+  });
+  assert.equal(await Deno.readTextFile(folder.knownHostsPath), before);
+  // Also where both are met at once.
+  const other = await someKey(), met = { folder, key: other, acceptKey: false, onNotice: (): void => {} };
+  const findings = ["db2", "db3"].map((host) => checkHostKey({ ...met, host }));
+  const pinned = await Promise.allSettled(findings.map((finding) => finding.pin()));
+  assert.deepEqual(pinned.map(({ status }) => status), ["fulfilled", "rejected"]);
+  assert.deepEqual(
+    (await meet({ folder, key, acceptKey: true })).at(-1),
+    "warning: the same key is pinned for db1",
+  );
 });
 
 Deno.test("checkHostKey() refuses a file with a line that is no pin: it may have been one", async () => {

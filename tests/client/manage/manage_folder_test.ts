@@ -73,6 +73,22 @@ Deno.test("server() refuses a file that is not what was written, and repeats not
   }
 });
 
+Deno.test("server() refuses a folder in which others may write, and takes one in which they may only read", async () => {
+  await using temporary = await temporaryFolder();
+  const { folder } = temporary;
+  folder.make();
+  folder.keepServer(await record());
+  for (const mode of [0o720, 0o702, 0o1777]) {
+    await Deno.chmod(folder.path, mode);
+    const message = `cannot use ${folder.path}: found mode ${
+      mode.toString(8)
+    }, which lets others write there, accepted is 700`;
+    assert.throws(() => folder.server(), { name: "Failure", message });
+  }
+  await Deno.chmod(folder.path, 0o755);
+  assert.equal(folder.server().name, "alice");
+});
+
 Deno.test("readOrMakeIdentity() makes one key, 0600, and finds it again", async () => {
   await using temporary = await temporaryFolder();
   const { folder } = temporary;

@@ -75,6 +75,20 @@ Deno.test("execOnMany() runs on every host with the tag, and one that fails keep
   assert.equal(output.get("web2")?.text, "uptime -p\n");
 });
 
+Deno.test("execOnMany() runs once on a host that the server names twice", async () => {
+  await using on = await manageStage();
+  const host = await on.server.host("web1", program(0), { tags: ["prod"] });
+  on.server.hosts.set("again", host);
+  let runs = 0;
+  const outcomes = await run(on, {
+    outputOf: () => {
+      runs++;
+      return { stdout: (): void => {}, stderr: (): void => {} };
+    },
+  });
+  assert.deepEqual([runs, outcomes], [1, [{ host: "web1", exitCode: 0 }]]);
+});
+
 Deno.test("execOnMany() runs on so many hosts at once and no more", async () => {
   await using on = await manageStage();
   let now = 0, most = 0;

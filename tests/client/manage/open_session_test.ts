@@ -164,6 +164,19 @@ Deno.test("openSession() refuses a host that is no name before anything is sent"
   });
 });
 
+for (
+  const [host, hint] of [
+    ["Web1", "did you mean: web1"],
+    ["root@WEB1", "did you mean: web1, whose agent.toml says as which user sessions run"],
+    ["web 1", "postern client hosts lists those that you may reach"],
+  ] as const
+) {
+  Deno.test(`openSession() says of the host "${host}": ${hint}`, async () => {
+    await using on = await manageStage();
+    await assert.rejects(on.open({ host }), { hint });
+  });
+}
+
 Deno.test("openSession() ends its wait for a host that does not answer when it is given up", async () => {
   await using on = await manageStage();
   const host = await on.server.host("web1", {});

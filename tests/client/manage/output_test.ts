@@ -7,9 +7,12 @@ import { Collected } from "./collected.ts";
 
 const encoder = new TextEncoder();
 
-function lines(host: string): { readonly output: LineOutput; readonly printed: Collected } {
+function lines(
+  host: string,
+  isTerminal = false,
+): { readonly output: LineOutput; readonly printed: Collected } {
   const printed = new Collected();
-  const output = new LineOutput(host, (bytes) => Promise.resolve(printed.take(bytes)));
+  const output = new LineOutput(host, (bytes) => Promise.resolve(printed.take(bytes)), isTerminal);
   return { output, printed };
 }
 
@@ -35,7 +38,7 @@ Deno.test("LineOutput writes whole lines only, however they come in pieces", asy
     const output = new LineOutput("h", (bytes) => {
       written.push(new TextDecoder().decode(bytes));
       return Promise.resolve();
-    });
+    }, true);
     for (const text of texts) {
       const piece = encoder.encode(text);
       await output.take(piece);
@@ -59,6 +62,33 @@ Deno.test("LineOutput cuts a line without an end, so that it needs no memory wit
   assert.equal(parts.pop(), "");
   assert(parts.every((part) => part.startsWith("h: ")));
   assert.equal(parts.map((part) => part.slice(3)).join(""), "x".repeat(150_000));
+});
+
+Deno.test("LineOutput lets no host drive a terminal, and changes nothing for a program that reads", async () => {
+  const text = "a\rweb2: fine\n\x1b[2Ab\u009bc\u0085d\x08e\x7f\0\tü é\r\nlast\x1b";
+  const shown = "evil: a?web2: fine\nevil: ?[2Ab??c??d?e??\tü é\r\nevil: last?\n";
+  for (const isTerminal of [true, false]) {
+    const { output, printed } = lines("evil", isTerminal);
+    // Byte by byte: nothing is told from a piece alone.
+    for (const byte of encoder.encode(text)) await output.take(Uint8Array.of(byte));
+    await output.end();
+    const exact = text.split("\n").map((line) => `evil: ${line}\n`).join("");
+    assert.equal(printed.text, isTerminal ? shown : exact);
+  }
+});
+
+Deno.test("LineOutput and CapturedOutput take a flood of single bytes as quickly as the same in one piece", async () => {
+  // With work that grows by the square of a line, this takes minutes.
+  const text = "x".repeat(200 * 1024), bytes = encoder.encode(text);
+  const { output, printed } = lines("h"), whole = lines("h"), captured = new CapturedOutput();
+  for (let at = 0; at < bytes.length; at++) {
+    await output.take(bytes.subarray(at, at + 1));
+    captured.take(bytes.subarray(at, at + 1));
+  }
+  await whole.output.take(bytes);
+  await Promise.all([output.end(), whole.output.end()]);
+  assert.equal(printed.text, whole.printed.text);
+  assert.deepEqual(captured.shown(), { text, cutBytes: 0 });
 });
 
 Deno.test("CapturedOutput gives text, or base64 of what is none", () => {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { HostKeyChanged } from "../../../src/client/manage/known_hosts.ts";
 import {
-  firstReason,
   mayPass,
   pause,
   type Reach,
@@ -58,14 +57,6 @@ Deno.test("mayPass() knows which codes are for good, wherever in the chain of ca
   const cycle = new Error("a");
   cycle.cause = cycle;
   assert.equal(mayPass(cycle), true);
-});
-
-Deno.test("firstReason() gives what the link ended with, not that the flow went with it", () => {
-  const bottom = reset("silent");
-  assert.equal(firstReason(reset("lost", { cause: reset("lost", { cause: bottom }) })), bottom);
-  const own = reset("lost", { cause: new Error("a socket") });
-  assert.equal(firstReason(own), own);
-  assert.equal(firstReason("x"), "x");
 });
 
 Deno.test("reachAgain() tries at once, then with pauses that grow to three seconds, until it is there", async () => {

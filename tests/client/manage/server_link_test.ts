@@ -156,21 +156,42 @@ Deno.test("connectServer() fails before it dials where there is no key", async (
   await assert.rejects(on.connect(), { message: /^no key of yours is known: / });
 });
 
-Deno.test("ServerLink stores new certificates before it answers, and no older ones", async () => {
+Deno.test("connectServer() leaves no link behind where the head of the audit cannot be read", async () => {
+  await using on = await manageStage();
+  await Deno.mkdir(on.folder.headPath);
+  await assert.rejects(on.connect(), { name: "Failure", message: /^could not read .*head/ });
+  await Deno.remove(on.folder.headPath);
+  // Whoever was dialled before would be there by now.
+  await on.connect();
+  assert.equal(on.server.links.length, 1);
+});
+
+Deno.test("ServerLink stores certificates before it answers, also those of a server that counts anew", async () => {
   await using on = await manageStage();
   await on.connect();
-  const [link] = on.server.links, before = on.folder.server();
-  const pem = (await selfSigned()).ca;
-  await link?.control.client.pin({ caCertificates: [...before.caCertificates, pem], generation: 4 });
-  assert.deepEqual(on.folder.server(), {
-    ...before,
-    caCertificates: [...before.caCertificates, pem],
-    generation: 4,
-  });
-  await link?.control.client.pin({ caCertificates: [pem], generation: 3 });
-  assert.equal(on.folder.server().caCertificates.length, 2);
+  const [link] = on.server.links, before = on.folder.server(), [own = ""] = before.caCertificates;
+  const first = (await selfSigned()).ca, second = (await selfSigned()).ca;
+  // The last two: a backup of the server was restored, and its next change has a number that was there before.
+  for (const [pem, generation] of [[first, 4], [first, 3], [second, 3]] as const) {
+    await link?.control.client.pin({ caCertificates: [own, pem], generation });
+    assert.deepEqual(on.folder.server(), { ...before, caCertificates: [own, pem], generation });
+  }
   // With both pinned the server is still believed.
   await on.connect();
+});
+
+Deno.test("ServerLink leaves only when certificates that came are stored, and the server knows it", async () => {
+  await using on = await manageStage();
+  const link = await on.connect();
+  const [served] = on.server.links, before = on.folder.server();
+  const caCertificates = [...before.caCertificates, (await selfSigned()).ca];
+  const pinned = served?.control.client.pin({ caCertificates, generation: 4 });
+  pinned?.catch(() => {});
+  // Comes back after the certificates have come.
+  await link.control.client.hosts(null);
+  await link.leave();
+  assert.equal(on.folder.server().generation, 4);
+  assert.equal(await pinned, null);
 });
 
 Deno.test("ServerLink keeps the head that comes when a session has ended", async () => {

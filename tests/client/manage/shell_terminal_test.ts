@@ -177,7 +177,7 @@ terminalTest(
     assert.equal(shown.code, 0, shown.raw);
     assert.match(
       shown.raw,
-      /session ([0-9a-f]{16}) goes on; this takes it up: postern client shell --attach \1\r\n/,
+      /session ([0-9a-f]{16}) goes on; this takes it up: postern client shell --attach \1 --dir \S+\r\n/,
     );
     assertRestored(shown);
   },
@@ -297,6 +297,21 @@ Deno.test("client shell names the side that refuses, and ends with 255", async (
   assert.equal(code, 255);
   assert.equal(out, "");
   assert.match(err, /error: web1 refuses: shell not allowed by its agent\.toml\n/);
+});
+
+Deno.test("client forward --socks says how to ask for less where the server refuses all targets", async () => {
+  await using stage = await manageStage();
+  const host = await stage.server.host("web1");
+  host.refusal = ["refused_by_server", "no rule of policy.toml lets alice forward to *:* on web1"];
+  const { code, err } = await run(
+    stage,
+    ["client", "forward", "web1", "--socks", "0", "--dir", stage.folder.path],
+  );
+  assert.equal(code, 1);
+  assert.match(
+    err,
+    /error: the server refuses: no rule .*\nhint: --socks asks for \*:\*; .* --target HOST:PORT/,
+  );
 });
 
 Deno.test("client forward prints each address when it listens, carries, and ends by Ctrl-C with 0", async () => {

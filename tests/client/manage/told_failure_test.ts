@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { toldFailure } from "../../../src/client/manage/told_failure.ts";
+import { firstReason, toldFailure } from "../../../src/client/manage/told_failure.ts";
 import { RESET_CODES, type ResetCode, ResetError } from "../../../src/protocol/manage/reset_code.ts";
 import { ApplicationError, ConnectionError, RpcError } from "../../../src/protocol/rpc/errors.ts";
 import { TransportError } from "../../../src/protocol/transport/transport.ts";
@@ -73,4 +73,13 @@ Deno.test("toldFailure() takes what this side refuses for no refusal of the serv
     failure(new ResetError("token", "there", "")).message,
     "the server refuses: the token is good no more",
   );
+});
+
+Deno.test("firstReason() gives what the link ended with, not that the flow went with it", () => {
+  const lost = (cause: Error): ResetError => new ResetError("lost", "there", "lost", { cause });
+  const bottom = new ResetError("silent", "there", "silent");
+  assert.equal(firstReason(lost(lost(bottom))), bottom);
+  const own = lost(new Error("a socket"));
+  assert.equal(firstReason(own), own);
+  assert.equal(firstReason("x"), "x");
 });
