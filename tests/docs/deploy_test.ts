@@ -34,12 +34,14 @@ const BY_EXECUTABLE = [
   "uninstall",
   "fail2ban",
 ];
+/** Run by deploy_manage_test.ts. */
+const MANAGE = ["manage-server", "manage-invite", "manage-agent", "manage-me"];
 const BY_HAND = ["by-hand-files", "by-hand-units", "by-hand-knock"];
 
 /** What the page has its reader do, at this machine's address. */
 async function readSteps(): Promise<(name: string) => string> {
   const steps = await PageSteps.read(PAGE);
-  const texts = new Map([...BY_EXECUTABLE, ...BY_HAND].map((name) => [name, steps.take(name)]));
+  const texts = new Map([...BY_EXECUTABLE, ...BY_HAND, ...MANAGE].map((name) => [name, steps.take(name)]));
   steps.requireAllTaken();
   return (name) => (texts.get(name) ?? assert.fail(name)).replaceAll(PAGE_ADDRESS, ADDRESS);
 }
