@@ -11,6 +11,11 @@ import { NoFlood } from "./flood_program.ts";
 import type { Group } from "./group.ts";
 import { endWithParent } from "./isolation.ts";
 import { measureLatency } from "./latency.ts";
+import { measureBack } from "./manage/back_rows.ts";
+import { measureHostCrowd } from "./manage/crowd_rows.ts";
+import { measureEcho } from "./manage/echo_rows.ts";
+import { measureExec } from "./manage/exec_rows.ts";
+import { measureForward } from "./manage/forward_rows.ts";
 import { measureMemory } from "./memory.ts";
 import type { Message } from "./message.ts";
 import { receiveBufferBytes } from "./receive_buffer.ts";
@@ -50,6 +55,11 @@ const GROUPS: Readonly<Record<string, Group>> = {
   "transfer-text": measureTransferText,
   "transfer-memory": measureTransferMemory,
   "transfer-resume": measureTransferResume,
+  "manage-echo": measureEcho,
+  "manage-exec": measureExec,
+  "manage-forward": measureForward,
+  "manage-back": measureBack,
+  "manage-crowd": measureHostCrowd,
 };
 
 const encoder = new TextEncoder();

@@ -1,7 +1,7 @@
 /**
  * The figures of each job beside its peers, all taken in one run on one machine, since only ratios travel:
  *
- *   deno task bench [knock|rpc|relay|transfer]... [--json] [--quick] [--only GROUP]...
+ *   deno task bench [knock|rpc|relay|transfer|manage]... [--json] [--quick] [--only GROUP]...
  *
  * Everything that is measured runs in a network namespace and a process group of its own and in one temporary
  * folder; all of it is gone at the end, also after Ctrl-C.
@@ -28,6 +28,7 @@ const JOBS: Readonly<Record<string, readonly string[]>> = {
     "transfer-memory",
     "transfer-resume",
   ],
+  manage: ["manage-echo", "manage-exec", "manage-forward", "manage-back", "manage-crowd"],
 };
 const GROUPS = Object.values(JOBS).flat();
 /** Those that the receive buffer decides; they run with the kernel's own size, then with a raised one. */

@@ -6,6 +6,7 @@ import { median } from "./quantile.ts";
 import { Crowd } from "./relay/crowd.ts";
 import { atMost, type Beside, makeRow, ratioAtLeast, type Row, type RowInput, skippedRow } from "./row.ts";
 import { holdsWithin, sleep } from "./sleep.ts";
+import { freeTcpPort, isTcpPortTaken } from "./tcp_port.ts";
 import { cpuSeconds, residentMb } from "./usage.ts";
 
 const ENDS_PATH = new URL("./relay/ends.py", import.meta.url).pathname;
@@ -128,7 +129,7 @@ async function stream(
 
 /** socat serves one pair and ends; the shell around it then tells how much of the processor it had. */
 async function throughSocat(buffer: number, bytes: number): Promise<Run> {
-  const ports = [freePort(), freePort()] as const;
+  const ports = [freeTcpPort(), freeTcpPort()] as const;
   const listening = ports.map((port) => `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr`);
   const socat = new Deno.Command("sh", {
     args: ["-c", 'socat "$@"; times', "sh", "-b", `${buffer}`, ...listening],
@@ -136,7 +137,7 @@ async function throughSocat(buffer: number, bytes: number): Promise<Run> {
     stdout: "piped",
     stderr: "null",
   }).spawn();
-  if (!await holdsWithin(SOCAT_START_MS, () => isListening(ports[0]))) {
+  if (!await holdsWithin(SOCAT_START_MS, () => isTcpPortTaken(ports[0]))) {
     throw new Error("socat does not listen");
   }
   const seconds = await stream(ports, bytes, "");
@@ -149,18 +150,6 @@ function childrensCpuSeconds(times: string): number {
   const [, children = ""] = times.split("\n");
   const parts = [...children.matchAll(/([0-9]+)m([0-9.]+)s/g)];
   return parts.reduce((sum, [, minutes, seconds]) => sum + 60 * Number(minutes) + Number(seconds), 0);
-}
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-/** Whether somebody listens, without a connection to tell him. */
-function isListening(port: number): boolean {
-  const hexPort = port.toString(16).toUpperCase().padStart(4, "0");
-  return new RegExp(`:${hexPort} [0-9A-F]+:0000 0A`).test(Deno.readTextFileSync("/proc/self/net/tcp"));
 }
 
 /** Why a program is not there, or null. */

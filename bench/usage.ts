@@ -22,6 +22,12 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[UTIME_FIELD] ?? 0) + Number(fields[STIME_FIELD] ?? 0)) / TICKS_PER_SECOND;
 }
 
+/** CPU time used so far by a process and all that it has started and that still runs. */
+export function treeCpuSeconds(pid: number): number {
+  const children = readProc(pid, `task/${pid}/children`).split(" ").filter((each) => each !== "").map(Number);
+  return children.reduce((sum, child) => sum + treeCpuSeconds(child), cpuSeconds(pid));
+}
+
 /** How much of the machine others use in the next second, in percent: what a figure is worth depends on it. */
 export async function busyPercent(): Promise<number> {
   const before = cpuTimes();

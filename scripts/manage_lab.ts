@@ -26,12 +26,15 @@ export interface RunOptions extends StartOptions {
   /** What it reads; nothing if not given. */
   readonly stdin?: Uint8Array<ArrayBuffer> | string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Kills it, or does not start it any more. */
+  readonly signal?: AbortSignal;
 }
 
 /** Runs `postern WORDS...` to its end, with the permissions it ships with and no more. */
 export async function runShipped(words: readonly string[], options: RunOptions = {}): Promise<Ended> {
-  const { stdin, launcher = [], env = {} } = options;
+  const { stdin, launcher = [], env = {}, signal } = options;
   const [program = "", ...args] = [...launcher, Deno.execPath(), ...await shippedWords(words)];
+  signal?.throwIfAborted();
   const child = new Deno.Command(program, {
     args,
     cwd: repositoryFolder,
@@ -40,9 +43,20 @@ export async function runShipped(words: readonly string[], options: RunOptions =
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  const kill = (): void => killQuietly(child);
+  signal?.addEventListener("abort", kill, { once: true });
   const writing = stdin === undefined ? Promise.resolve() : writeAll(child.stdin, stdin);
   const [output] = await Promise.all([child.output(), writing]);
+  signal?.removeEventListener("abort", kill);
   return { code: output.code, stdout: output.stdout, stderr: new TextDecoder().decode(output.stderr) };
+}
+
+function killQuietly(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended.
+  }
 }
 
 async function writeAll(stream: WritableStream<Uint8Array>, content: Uint8Array | string): Promise<void> {
@@ -81,6 +95,9 @@ export class ManageLab implements AsyncDisposable {
   readonly cable: Cable;
   readonly #options: ManageLabOptions;
   readonly #agents = new Map<string, LoggedProcess>();
+  readonly #ending = new AbortController();
+  /** What is run to its end at the moment. */
+  readonly #running = new Set<Promise<unknown>>();
   #server: LoggedProcess | null = null;
 
   private constructor(folder: string, options: ManageLabOptions) {
@@ -137,7 +154,9 @@ export class ManageLab implements AsyncDisposable {
   /** Starts the server, again after it was stopped, and leads the cable to it. */
   async startServer(): Promise<LoggedProcess> {
     const line = [...this.serverLine, "--log", "json"];
-    const process = new LoggedProcess(await shippedWords(line), {
+    const words = await shippedWords(line);
+    this.#ending.signal.throwIfAborted();
+    const process = new LoggedProcess(words, {
       launcher: this.#options.launcher ?? [],
       cwd: repositoryFolder,
     });
@@ -160,7 +179,7 @@ export class ManageLab implements AsyncDisposable {
 
   /** Runs another command of the server in its folder, such as `audit`. */
   async serverCommand(...words: string[]): Promise<Ended> {
-    return await runShipped(["server", "manage", ...words, "--dir", this.serverDir], this.#options);
+    return await this.#run(["server", "manage", ...words, "--dir", this.serverDir], this.#options);
   }
 
   /** Registers a host under a name of its own. */
@@ -171,12 +190,14 @@ export class ManageLab implements AsyncDisposable {
     const { inviteWords = [], ...start } = options;
     const token = await this.invite("host", name, ...inviteWords);
     const line = ["commander", "agent", "--join", "-", "--dir", this.agentDir(name)];
-    textOf(await runShipped(line, { ...start, stdin: `${token}\n` }));
+    textOf(await this.#run(line, { ...start, stdin: `${token}\n` }));
   }
 
   /** Starts the agent of a host that has joined, and waits until its link stands. */
   async startAgent(name: string, options: StartOptions = {}): Promise<LoggedProcess> {
-    const process = new LoggedProcess(await shippedWords([...this.agentLine(name), "--log", "json"]), {
+    const words = await shippedWords([...this.agentLine(name), "--log", "json"]);
+    this.#ending.signal.throwIfAborted();
+    const process = new LoggedProcess(words, {
       ...options,
       cwd: repositoryFolder,
     });
@@ -189,7 +210,7 @@ export class ManageLab implements AsyncDisposable {
   async joinAdmin(name: string, options: StartOptions = {}): Promise<void> {
     const token = await this.invite("admin", name);
     const line = ["client", "join", "-", "--dir", this.adminDir(name)];
-    textOf(await runShipped(line, { ...options, stdin: `${token}\n` }));
+    textOf(await this.#run(line, { ...options, stdin: `${token}\n` }));
   }
 
   /** The words of a command line of an administrator's client. */
@@ -203,10 +224,22 @@ export class ManageLab implements AsyncDisposable {
     words: readonly [string, ...string[]],
     options: RunOptions = {},
   ): Promise<Ended> {
-    return await runShipped(this.clientLine(admin, ...words), options);
+    return await this.#run(this.clientLine(admin, ...words), options);
+  }
+
+  async #run(words: readonly string[], options: RunOptions): Promise<Ended> {
+    const running = runShipped(words, { ...options, signal: this.#ending.signal });
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await Promise.allSettled(this.#running);
     const processes = [...this.#agents.values(), ...(this.#server === null ? [] : [this.#server])];
     await Promise.all(processes.map((process) => process.stop("SIGKILL")));
     await this.cable[Symbol.asyncDispose]();

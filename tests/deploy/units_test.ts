@@ -197,7 +197,7 @@ for (const { name, text, line } of ALL_UNITS) {
   Deno.test(`${name} starts what it is for, and never gives up for good`, () => {
     assert.equal(setting(text, "ExecStart"), line);
     assert.match(text, /^\[Unit\]$[^[]*^StartLimitIntervalSec=0$/m);
-    assert.equal(setting(text, "Restart"), "on-failure");
+    assert.equal(setting(text, "Restart"), name === "postern-agent.service" ? "always" : "on-failure");
     assert(Number(setting(text, "RestartSec")) >= 1);
     assert.equal(setting(text, "WantedBy"), "multi-user.target");
   });
@@ -350,6 +350,8 @@ Deno.test("postern-agent.service takes with it whatever its sessions started, an
   assert.equal(setting(agent, "StateDirectoryMode"), "0700");
   assert.equal(setting(agent, "KillMode"), "control-group");
   assert.equal(setting(agent, "OOMPolicy"), "continue");
+  // Ended by whichever signal, from inside a session too, it comes back: nobody else could bring it back from afar.
+  assert.equal(setting(agent, "Restart"), "always");
   // A user of run_as needs what a login would give: set-user-id programs, groups, all of the file system.
   assert.deepEqual(settings(agent, "(?:NoNewPrivileges|ProtectSystem|ProtectHome|PrivateUsers)"), []);
 });

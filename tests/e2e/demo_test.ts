@@ -143,10 +143,38 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name:
+    "deno task demo manage enrols, lists, runs, forwards, cuts and heals, ends with 0 and leaves nothing behind",
+  timeout: 120_000,
+  async fn(): Promise<void> {
+    await using demo = await Demo.start("task", "demo", "manage");
+    const { code } = await demo.end();
+    assert.equal(code, 0, demo.output);
+    for (
+      const step of [
+        /^1\. A management server/m,
+        /server: +deno run --allow-net=127\.0\.0\.1:0 --allow-read=\S+\/server --allow-write=\S+\/server$/m,
+        /^2\. .*makes its own key/m,
+        /web1 +online .* prod /,
+        /sha256sum on web1: [0-9a-f]{16}/,
+        /exit code of another one came through: 3/,
+        /exit code came back: 7/,
+        /"HELLO THROUGH THE HOST"/,
+        /cut: the host and the client both try again/,
+        /mended: after [0-9.]+ s it is there again, and no line is missing or doubled/,
+        /web1 refuses: exec not allowed by its agent\.toml/,
+        /OK: [0-9]+ rows/,
+      ]
+    ) assert.match(demo.output, step);
+    await demo.assertNothingLeft();
+  },
+});
+
 Deno.test("deno task demo names its plays when it is asked for another one", async () => {
   await using demo = await Demo.start("task", "demo", "chess");
   assert.equal((await demo.end()).code, 2);
-  assert.match(demo.output, /\[knock\|transfer\]/);
+  assert.match(demo.output, /\[knock\|transfer\|manage\]/);
 });
 
 for (const moment of [/photos\/: one file/, /postern client receive/, /^4\. /m]) {
@@ -155,6 +183,22 @@ for (const moment of [/photos\/: one file/, /postern client receive/, /^4\. /m])
     timeout: 60_000,
     async fn(): Promise<void> {
       await using demo = await Demo.start(...DEMO, "transfer");
+      await until("that was shown", () => moment.test(demo.output), { pollMs: 1, timeoutMs: 40_000 });
+      demo.interruptGroup();
+      const { code, signal } = await demo.end();
+      assert.notEqual(code, 0, demo.output);
+      assert.equal(signal, null, "it must end by itself, after cleaning up");
+      await demo.assertNothingLeft();
+    },
+  });
+}
+
+for (const moment of [/^1\. /m, /^4\. /m, /^ +ok +cut:/m]) {
+  Deno.test({
+    name: `demo manage ends quickly and leaves nothing behind on Ctrl-C after "${moment.source}"`,
+    timeout: 60_000,
+    async fn(): Promise<void> {
+      await using demo = await Demo.start(...DEMO, "manage");
       await until("that was shown", () => moment.test(demo.output), { pollMs: 1, timeoutMs: 40_000 });
       demo.interruptGroup();
       const { code, signal } = await demo.end();
