@@ -318,7 +318,7 @@ async function assertAudited(lab: ManageLab, sessions: number): Promise<void> {
 
 interface AuditRow {
   readonly event: string;
-  readonly session?: string;
+  readonly body: { readonly session?: string };
 }
 
 function auditRows(text: string): AuditRow[] {
@@ -327,5 +327,7 @@ function auditRows(text: string): AuditRow[] {
 
 /** One that was taken up again has been opened twice, and ends once. */
 function sessionsOf(rows: readonly AuditRow[], event: string): Set<string> {
-  return new Set(rows.flatMap((row) => row.event === event ? [row.session ?? ""] : []));
+  return new Set(
+    rows.flatMap((row) => row.event === event && row.body.session !== undefined ? [row.body.session] : []),
+  );
 }

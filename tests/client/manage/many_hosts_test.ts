@@ -92,10 +92,19 @@ Deno.test("execOnMany() runs once on a host that the server names twice", async 
 Deno.test("execOnMany() runs on so many hosts at once and no more", async () => {
   await using on = await manageStage();
   let now = 0, most = 0;
+  let together: (() => void)[] = [];
   const exec: HostHandlers["exec"] = async function* (): AsyncGenerator<ExecOutput> {
     now++;
     most = Math.max(most, now);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    // Nobody ends before there are three; a fourth would have the time to come.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    together.push(resolve);
+    if (together.length === 3) {
+      const three = together;
+      together = [];
+      setTimeout(() => three.forEach((each) => each()), 20);
+    }
+    await promise;
     now--;
     yield { exitCode: 0 };
   };

@@ -28,31 +28,3 @@ Deno.test("StandbyEnder ends all processes of the sessions, also those that mult
   await other.over;
   assert.equal(await ender.end([other.pid]), true);
 });
-
-/** A user of nobody's, whose processes can be counted. */
-const UNUSED_UID = "64197";
-
-Deno.test({
-  name: "endSessions() ends a session that holds every process there may be, where the ender is ready" +
-    (Deno.uid() === 0 ? "" : " (ignored: needs root)"),
-  ignore: Deno.uid() !== 0,
-  async fn(): Promise<void> {
-    const { pathname } = new URL("bomb_program.ts", import.meta.url);
-    const cache = await Deno.makeTempDir();
-    await Deno.chmod(cache, 0o777);
-    try {
-      const user = ["--reuid", UNUSED_UID, "--regid", UNUSED_UID, "--clear-groups", "--"];
-      const words = ["run", "-A", "--no-lock", pathname, "ready"];
-      const { stdout, stderr } = await new Deno.Command("setpriv", {
-        args: [...user, "prlimit", "--nproc=80", Deno.execPath(), ...words],
-        env: { DENO_DIR: cache, HOME: cache },
-      }).output();
-      const text = new TextDecoder().decode(stdout);
-      assert.ok(text.startsWith("{"), new TextDecoder().decode(stderr));
-      const { wasFull, isGone } = JSON.parse(text);
-      assert.deepEqual({ wasFull, isGone }, { wasFull: true, isGone: true });
-    } finally {
-      await Deno.remove(cache, { recursive: true });
-    }
-  },
-});
