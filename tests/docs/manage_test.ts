@@ -155,6 +155,11 @@ async function hostsWord(reader: Reader): Promise<void> {
   await says(reader, program, 255, /exec not allowed/);
   await Deno.writeTextFile(reader.path("agent/agent.toml"), own);
   await reader.run("postern commander agent --dir agent", 1);
+  for (const [name, mode, usual] of [["agent", 0o775, 0o700], ["agent/agent.key", 0o644, 0o600]] as const) {
+    await Deno.chmod(reader.path(name), mode);
+    await reader.run("postern commander agent --dir agent", 1);
+    await Deno.chmod(reader.path(name), usual);
+  }
 }
 
 /** The names in the table of `--json` are those that are printed. */

@@ -152,10 +152,17 @@ export class AgentFolder {
     return key;
   }
 
-  /** The server. @throws {Failure} if this host has not joined one */
+  /**
+   * The server.
+   *
+   * @throws {Failure} if this host has not joined one, or others may write in the folder, or read the key: whoever can
+   * change agent.toml decides who is root here
+   */
   async readServer(): Promise<AgentServer> {
     const path = this.#at("server.json");
     if (!await exists(path)) throw hasNotJoined(this.path, path);
+    for (const each of [this.path, path, this.configPath]) await requireMode(each, OTHERS_WRITE, "go-w");
+    await requireMode(this.#at("agent.key"), OTHERS_USE, "600");
     return parseServer(await readText(path, "what is known of the server"), path);
   }
 
@@ -226,6 +233,22 @@ export class AgentFolder {
     this.#lastChange = change.catch(() => {});
     return change;
   }
+}
+
+/** Mode bits: write, and anything at all, for group and others. */
+const OTHERS_WRITE = 0o022, OTHERS_USE = 0o077;
+
+/** What is not there is missed by whoever needs it; where files have no mode, nothing is known. */
+async function requireMode(path: string, forbidden: number, accepted: string): Promise<void> {
+  const info = await Deno.stat(path).catch(() => null);
+  const mode = info?.mode ?? null;
+  if (mode === null || (mode & forbidden) === 0) return;
+  throw new Failure(
+    `cannot use ${path}: others may ${forbidden === OTHERS_WRITE ? "change" : "read"} it, found mode ${
+      (mode & 0o777).toString(8)
+    }`,
+    { hint: `look who has changed what, then: chmod ${accepted} ${path}` },
+  );
 }
 
 function json(value: unknown): string {
