@@ -177,28 +177,20 @@ Deno.test("deno task demo names its plays when it is asked for another one", asy
   assert.match(demo.output, /\[knock\|transfer\|manage\]/);
 });
 
-for (const moment of [/photos\/: one file/, /postern client receive/, /^4\. /m]) {
+const INTERRUPTED: readonly (readonly [play: string, moment: RegExp])[] = [
+  ["transfer", /photos\/: one file/],
+  ["transfer", /postern client receive/],
+  ["transfer", /^4\. /m],
+  ["manage", /^1\. /m],
+  ["manage", /^4\. /m],
+  ["manage", /^ +ok +cut:/m],
+];
+for (const [play, moment] of INTERRUPTED) {
   Deno.test({
-    name: `demo transfer ends quickly and leaves nothing behind on Ctrl-C after "${moment.source}"`,
+    name: `demo ${play} ends quickly and leaves nothing behind on Ctrl-C after "${moment.source}"`,
     timeout: 60_000,
     async fn(): Promise<void> {
-      await using demo = await Demo.start(...DEMO, "transfer");
-      await until("that was shown", () => moment.test(demo.output), { pollMs: 1, timeoutMs: 40_000 });
-      demo.interruptGroup();
-      const { code, signal } = await demo.end();
-      assert.notEqual(code, 0, demo.output);
-      assert.equal(signal, null, "it must end by itself, after cleaning up");
-      await demo.assertNothingLeft();
-    },
-  });
-}
-
-for (const moment of [/^1\. /m, /^4\. /m, /^ +ok +cut:/m]) {
-  Deno.test({
-    name: `demo manage ends quickly and leaves nothing behind on Ctrl-C after "${moment.source}"`,
-    timeout: 60_000,
-    async fn(): Promise<void> {
-      await using demo = await Demo.start(...DEMO, "manage");
+      await using demo = await Demo.start(...DEMO, play);
       await until("that was shown", () => moment.test(demo.output), { pollMs: 1, timeoutMs: 40_000 });
       demo.interruptGroup();
       const { code, signal } = await demo.end();
