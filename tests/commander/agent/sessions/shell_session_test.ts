@@ -393,7 +393,9 @@ Deno.test("hostShell() does not wait for a viewer that reads nothing when the ho
   using stand = stage({}, { timers });
   const session = hostShell(stand.ground, { outlivesLink: true });
   const viewer = new Viewer(session.handlers, {}, { paused: true, limits: { streamWindowBytes: 1 } });
-  viewer.type("echo $$ >pid; yes\r");
+  // So much that the viewer cannot have been sent all of it.
+  viewer.type("echo $$ >pid; yes | head -c 20000; echo much >much; yes\r");
+  await until("there is much to see", async () => await textOf(`${stand.folder}/much`) !== undefined);
   const pid = await until("the shell is there", () => textOf(`${stand.folder}/pid`));
   session.end("revoked");
   await until("the shell is gone", () => isGone(pid.trim()));
