@@ -1,5 +1,6 @@
 /** The client on a real terminal, where the runtime would prompt for what it was not granted. */
 import assert from "node:assert/strict";
+import { terminalObstacle } from "../e2e/machine.ts";
 import { formatKey, generateKey } from "../../src/protocol/knock/key.ts";
 import { moduleCache } from "./module_cache.ts";
 import { DatagramCatcher } from "../e2e/datagram_catcher.ts";
@@ -7,22 +8,6 @@ import { openRurocoPacket, rurocoCommandHash, rurocoIp } from "../reference/ruro
 
 const mainPath = new URL("../../main.ts", import.meta.url).pathname;
 const PROMPT = /Deno requests/;
-
-/** Why no terminal can be made here, or null. util-linux's `script` makes one. */
-async function terminalObstacle(): Promise<string | null> {
-  try {
-    const { success } = await new Deno.Command("script", {
-      args: ["-qfec", "true", "/dev/null"],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success ? null : "script of util-linux does not work here";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "script of util-linux is not installed";
-    throw error;
-  }
-}
 
 const obstacle = await terminalObstacle();
 

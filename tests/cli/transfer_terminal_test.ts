@@ -1,6 +1,6 @@
 /** The two commands on a real terminal: the bars as they are drawn, the code with Tab, the question, and Ctrl-C. */
 import assert from "node:assert/strict";
-import { unless } from "../e2e/machine.ts";
+import { terminalObstacle, unless } from "../e2e/machine.ts";
 import { textOf, until } from "../e2e/until.ts";
 import { environmentOf, shellLine, TransferPlace, writeRandom } from "./transfer_programs.ts";
 import { TerminalScreen } from "./transfer_screen.ts";
@@ -8,22 +8,6 @@ import { TerminalScreen } from "./transfer_screen.ts";
 const mainPath = new URL("../../main.ts", import.meta.url).pathname;
 const TIMEOUT_MS = 60_000;
 const PROMPT = /Deno requests/;
-
-/** Why no terminal can be made here, or null. util-linux's `script` makes one. */
-async function terminalObstacle(): Promise<string | null> {
-  try {
-    const { success } = await new Deno.Command("script", {
-      args: ["-qfec", "true", "/dev/null"],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success ? null : "script of util-linux does not work here";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "script of util-linux is not installed";
-    throw error;
-  }
-}
 
 const obstacle = await terminalObstacle();
 

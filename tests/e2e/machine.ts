@@ -41,6 +41,22 @@ export async function namespaceObstacle(): Promise<string | null> {
   }
 }
 
+/** Why no terminal can be made here, or null. util-linux's `script` makes one. */
+export async function terminalObstacle(): Promise<string | null> {
+  try {
+    const { success } = await new Deno.Command("script", {
+      args: ["-qfec", "true", "/dev/null"],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success ? null : "script of util-linux does not work here";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "script of util-linux is not installed";
+    throw error;
+  }
+}
+
 /** Why none of these programs can be run here, or null. */
 export async function programObstacle(...programs: readonly string[]): Promise<string | null> {
   for (const program of programs) {

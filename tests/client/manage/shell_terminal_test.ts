@@ -6,28 +6,12 @@ import assert from "node:assert/strict";
 import type { ShellInput, ShellOutput, ShellStart } from "../../../src/protocol/manage/session_contract.ts";
 import { shippedWords } from "../../../scripts/transfer_lab.ts";
 import { moduleCache } from "../../cli/module_cache.ts";
-import { unless } from "../../e2e/machine.ts";
+import { terminalObstacle, unless } from "../../e2e/machine.ts";
 import { textOf, until } from "../../e2e/until.ts";
 import { type ManageStage, manageStage } from "./manage_stage.ts";
 
 const TIMEOUT_MS = 60_000;
 const denoDir = await moduleCache();
-
-/** Why no terminal can be made here, or null. util-linux's `script` makes one. */
-async function terminalObstacle(): Promise<string | null> {
-  try {
-    const { success } = await new Deno.Command("script", {
-      args: ["-qfec", "true", "/dev/null"],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    }).output();
-    return success ? null : "script of util-linux does not work here";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "script of util-linux is not installed";
-    throw error;
-  }
-}
 
 const obstacle = await terminalObstacle();
 
